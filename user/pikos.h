@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pikos.h - the public interface of libpikos: records, recorders, filters, sessions.
+ *
+ * Data flows one way: a target's events become records of one type, pass the filters in order
+ * and end in a recorder. A record type is one table; every recorder is driven by it.
+ *
+ *	struct pikos_recorder *rec = pikos_recorder__csv("out.csv", NULL);
+ *
+ * Every function returns 0 or -errno unless said otherwise; functions that return a pointer
+ * return NULL and set errno. Nothing here is thread-safe: one session belongs to one thread.
+ */
+#ifndef PIKOS_H
+#define PIKOS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PIKOS_VERSION "0.1.0"
+
+/* ------------------------------------------------------------------ records */
+
+/* Flags of a text, computed once when it is made. */
+#define PIKOS_TEXT_PLAIN 1u /* no control character, no `"`, no `,`: copied as it is everywhere */
+
+/*
+ * A piece of text: always valid UTF-8 (bytes of the target that were not are written as `\xNN`),
+ * not necessarily free of control characters unless PIKOS_TEXT_PLAIN. Not NUL-terminated.
+ */
+struct pikos_text {
+	const char *data;
+	uint32_t len;	/* bytes */
+	uint32_t flags; /* PIKOS_TEXT_* */
+};
+
+enum pikos_kind {
+	PIKOS_EMPTY, /* nothing: an empty CSV cell */
+	PIKOS_INT,   /* .i */
+	PIKOS_TEXT,  /* .s */
+};
+
+struct pikos_value {
+	uint32_t kind; /* enum pikos_kind */
+	union {
+		int64_t i;
+		const struct pikos_text *s; /* borrowed: valid until the call returns */
+	};
+};
+
+/* How a cell is aligned in formatted text: Python's mini-language, `{:<8}` and so on. */
+struct pikos_cell {
+	char align;	  /* '<', '>', '^' */
+	uint8_t width;	  /* columns; 0: as long as the value is */
+	const char *after; /* literal text between this cell and the next */
+};
+
+struct pikos_field {
+	const char *name;	  /* the CSV header, e.g. "lineNo" */
+	uint32_t kind;		  /* PIKOS_INT or PIKOS_TEXT in an ordinary record */
+	struct pikos_cell header; /* formats of SPEC 3 */
+	struct pikos_cell line;
+};
+
+#define PIKOS_MAX_FIELDS 16
+
+/*
+ * A record type: name of the monitor and its columns in order, extra leading columns (+pid,
+ * +tid, +time) included. Made by pikos_record_type__init; plain data, no ownership.
+ */
+struct pikos_record_type {
+	const char *monitor; /* "functions" */
+	bool functions;	     /* has call/return types: --tree makes sense */
+	bool memory;	     /* has RSS and VMS */
+	int n_fields;
+	int n_extra; /* leading columns that the user asked for */
+	struct pikos_field fields[PIKOS_MAX_FIELDS];
+};
+
+/*
+ * @brief Fill a record type from a monitor's name and the extra columns.
+ * @param fields "+pid,+tid,+time" in any order and subset, or NULL or "" for none
+ * @return 0; -ENOENT: no such monitor; -EINVAL: no such extra field
+ */
+int pikos_record_type__init(struct pikos_record_type *type, const char *monitor,
+			    const char *fields);
+
+/* @return the column of that name, or -1 */
+int pikos_record_type__field(const struct pikos_record_type *type, const char *name);
+
+/* What became of events that could not be recorded. */
+struct pikos_lost {
+	const char *reason; /* "buffer full" */
+	uint64_t count;
+	uint64_t time; /* ns of CLOCK_MONOTONIC */
+};
+
+/*
+ * One record: n_fields values in the order of its type. A record of lost events has `lost` set;
+ * its values are the row that CSV and text write for it (see SPEC 6).
+ */
+struct pikos_record {
+	const struct pikos_record_type *type;
+	const struct pikos_value *values;
+	const struct pikos_lost *lost; /* NULL for an event */
+	/* Of every record, shown or not (recorders that group by process, --tree). */
+	uint32_t pid;
+	uint32_t tid;
+	uint64_t time; /* ns of CLOCK_MONOTONIC */
+	bool is_return; /* function monitors: 'return' */
+	bool is_call;   /* function monitors: 'call' */
+	int64_t rss;	/* bytes; memory monitors, else 0 */
+};
+
+/* The end of a run: seen = written + filtered + lost. */
+struct pikos_summary {
+	uint64_t seen, written, filtered, lost;
+	int status; /* exit status of the run */
+};
+
+/* ------------------------------------------------------------------ recorders */
+
+/*
+ * Any subset of the functions; NULL means "nothing to do". Called in this order:
+ * prepare once, then record and lost records and flush in any number, finalize once.
+ * `flush` is called after every batch unless the user asked for --buffered.
+ * A non-zero return (-errno) ends the session; what was written stays.
+ */
+struct pikos_recorder_ops {
+	int (*prepare)(void *ctx, const struct pikos_record_type *type);
+	int (*record)(void *ctx, const struct pikos_record *record);
+	int (*flush)(void *ctx);
+	int (*finalize)(void *ctx, const struct pikos_summary *summary);
+	void (*free)(void *ctx);
+};
+
+struct pikos_recorder;
+
+/* @brief A recorder of the caller's own. @param ctx given to every function; freed by ops->free */
+struct pikos_recorder *pikos_recorder__new(const struct pikos_recorder_ops *ops, void *ctx);
+/* @return 0; -EBADFD when already prepared */
+int pikos_recorder__prepare(struct pikos_recorder *rec, const struct pikos_record_type *type);
+/* @return 0; -EBADFD before prepare or after finalize; what the recorder returned */
+int pikos_recorder__record(struct pikos_recorder *rec, const struct pikos_record *record);
+int pikos_recorder__flush(struct pikos_recorder *rec);
+int pikos_recorder__finalize(struct pikos_recorder *rec, const struct pikos_summary *summary);
+/* NULL is fine. Does not finalize: what was not flushed may be lost. */
+void pikos_recorder__free(struct pikos_recorder *rec);
+
+#define PIKOS_CSV_DELIMITER ','
+
+/* Options that the file recorders share; all zero is the default. */
+struct pikos_output {
+	const char *path; /* "-" or NULL: stdout */
+	bool plain;	  /* text, screen: fields with one space between them */
+	bool tree;	  /* text, screen: indent by depth, elapsed time at return */
+	char delimiter;	  /* CSV; 0 is ',' */
+};
+
+/* Files are opened at prepare with O_NOFOLLOW, mode 0600 if they are made, truncated. */
+struct pikos_recorder *pikos_recorder__screen(const struct pikos_output *out);
+struct pikos_recorder *pikos_recorder__text(const struct pikos_output *out);
+struct pikos_recorder *pikos_recorder__csv(const struct pikos_output *out);
+
+/* Keeps copies of the records in memory. */
+struct pikos_recorder *pikos_recorder__list(void);
+size_t pikos_recorder__list_count(const struct pikos_recorder *list);
+/* @return a record owned by the list, or NULL past the end; .type is that given to prepare */
+const struct pikos_record *pikos_recorder__list_get(const struct pikos_recorder *list, size_t i);
+
+enum pikos_zmq_pattern { PIKOS_ZMQ_PUB, PIKOS_ZMQ_PUSH };
+enum pikos_encoding { PIKOS_JSON, PIKOS_MSGPACK };
+
+struct pikos_zmq_options {
+	const char *endpoint; /* NULL: tcp://127.0.0.1:9001 */
+	enum pikos_zmq_pattern pattern;
+	enum pikos_encoding encoding;
+	bool wait;	      /* REQ handshake on port + 1 before the start message */
+	bool insecure;	      /* allow an endpoint off loopback without CURVE */
+	const char *curve_secret_key, *curve_public_key; /* Z85, 40 characters; server's own pair */
+	uint32_t pid; /* of the target, in topics of start and end */
+};
+
+struct pikos_recorder *pikos_recorder__zmq(const struct pikos_zmq_options *options);
+
+/*
+ * @brief Words for the last failure of a recorder ("cannot write 'x.csv': No space left on
+ * device", with how many records were written before it), or "" when none failed.
+ */
+const char *pikos_recorder__error(const struct pikos_recorder *rec);
+
+/* ------------------------------------------------------------------ filters */
+
+struct pikos_filters;
+
+struct pikos_filters *pikos_filters__new(void);
+void pikos_filters__free(struct pikos_filters *filters);
+/*
+ * @brief Append a filter: `field=V1,V2`, `field!=V1`, `change(field)`.
+ * @return 0; -EINVAL: not of that form; -ENOENT: the type has no such field; -ENOMEM
+ */
+int pikos_filters__add(struct pikos_filters *filters, const struct pikos_record_type *type,
+		       const char *expression);
+/* @brief Append a callback. @param keep returns true to keep the record */
+int pikos_filters__add_callback(struct pikos_filters *filters,
+				bool (*keep)(void *ctx, const struct pikos_record *record),
+				void *ctx);
+/* @return true when every filter, in order, keeps the record; a later filter does not see what
+ * an earlier one dropped. Records of lost events are always kept and seen by none. */
+bool pikos_filters__keep(struct pikos_filters *filters, const struct pikos_record *record);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* PIKOS_H */
