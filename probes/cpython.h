@@ -17,18 +17,18 @@ enum cpython_probe {
 };
 
 /*
- * A compact ASCII str, the only kind whose cached UTF-8 is its own character data: co_name and
- * co_filename that are not ASCII have theirs in a block of its own, with nothing in front of it.
+ * A compact ASCII str, the only kind whose cached UTF-8 is its own character data: a co_name or
+ * co_filename that is not ASCII has its UTF-8 in a block of its own, in front of which there are
+ * foreign bytes. So a state that fits is a hint, never a proof, until the characters are seen to be
+ * ASCII and as many as length says.
  *
  * Offsets are relative to the first character, which is what the probes pass. A field is 8 bytes
- * but for state, of which `state_size` bytes matter.
+ * but for state, of which the first 4 matter.
  */
 struct cpython_str {
 	__s16 length_offset;
-	__s16 hash_offset; /* -1 while not computed; siphash of the characters, salted per process
-			    */
+	__s16 hash_offset; /* -1 while not computed; salted per process, equal for equal text */
 	__s16 state_offset;
-	__u16 state_size;
 	__u16 header_size;	  /* of the object in front of the characters */
 	__u32 compact_ascii_mask; /* (state & mask) == value: kind 1, compact, ascii */
 	__u32 compact_ascii_value;
@@ -51,8 +51,13 @@ struct cpython_version {
 	bool has_debug_offsets;
 	/* 3.11: the exported Py_Version is the version as PY_VERSION_HEX. */
 	bool has_py_version;
-	struct cpython_str str;
-	const char *built_by; /* where to find one that has the probes, for messages */
+	/*
+	 * 3.13: co_name and co_filename are interned by whatever makes a code object, so their
+	 * hashes are set. Before, a name's mostly is and a file's mostly is not (3.12: no
+	 * `<module>` and nothing made by code.replace, 3.9 to 3.12: no imported file).
+	 */
+	bool has_hashes;
+	struct cpython_str str; /* of builds with the GIL: see cpython__str */
 };
 
 /** @return the row for a version, NULL if it is not one that the tracer knows */
@@ -60,6 +65,12 @@ const struct cpython_version *cpython__find(int major, int minor);
 
 /** @return the probe's name in the ELF notes, "function__entry"; NULL if not exactly one bit */
 const char *cpython__probe_name(enum cpython_probe probe);
+
+/**
+ * The layout of a str; NULL for a free-threaded build, whose objects have another header that
+ * nobody has measured yet: read the characters instead.
+ */
+const struct cpython_str *cpython__str(const struct cpython_version *version, bool free_threaded);
 
 /**
  * Whether the semaphore of `line` may be raised in this release.
