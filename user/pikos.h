@@ -26,7 +26,8 @@ extern "C" {
 /* ------------------------------------------------------------------ records */
 
 /* Flags of a text, computed once when it is made. */
-#define PIKOS_TEXT_PLAIN 1u /* no control character, no `"`, no `,`: copied as it is everywhere */
+#define PIKOS_TEXT_PLAIN 1u /* no control character, none of `"` `,` `\`: copied as it is */
+#define PIKOS_TEXT_ASCII 2u /* as many characters as bytes */
 
 /*
  * A piece of text: always valid UTF-8 (bytes of the target that were not are written as `\xNN`),
@@ -54,9 +55,9 @@ struct pikos_value {
 
 /* How a cell is aligned in formatted text: Python's mini-language, `{:<8}` and so on. */
 struct pikos_cell {
-	char align;	  /* '<', '>', '^' */
-	uint8_t width;	  /* columns; 0: as long as the value is */
-	const char *after; /* literal text between this cell and the next */
+	char align;    /* '<', '>', '^' */
+	uint8_t width; /* characters; 0: as long as the value is */
+	char after[6]; /* literal text between this cell and the next, e.g. " | " */
 };
 
 struct pikos_field {
@@ -142,12 +143,21 @@ struct pikos_recorder;
 
 /* @brief A recorder of the caller's own. @param ctx given to every function; freed by ops->free */
 struct pikos_recorder *pikos_recorder__new(const struct pikos_recorder_ops *ops, void *ctx);
-/* @return 0; -EBADFD when already prepared */
+/*
+ * @return 0; -EBADFD when already prepared; -EINTR when a wait for a consumer was interrupted.
+ * After an error the recorder is as it was made: prepare may be called again.
+ */
 int pikos_recorder__prepare(struct pikos_recorder *rec, const struct pikos_record_type *type);
 /* @return 0; -EBADFD before prepare or after finalize; what the recorder returned */
 int pikos_recorder__record(struct pikos_recorder *rec, const struct pikos_record *record);
 int pikos_recorder__flush(struct pikos_recorder *rec);
 int pikos_recorder__finalize(struct pikos_recorder *rec, const struct pikos_summary *summary);
+/*
+ * @return how many of the event records that were taken (0 returned) did not reach the consumer
+ * after all, because it was too slow: the zmq recorder only, 0 for others. They are lost, not
+ * written. Final after finalize.
+ */
+uint64_t pikos_recorder__dropped(const struct pikos_recorder *rec);
 /* NULL is fine. Does not finalize: what was not flushed may be lost. */
 void pikos_recorder__free(struct pikos_recorder *rec);
 
@@ -161,7 +171,13 @@ struct pikos_output {
 	char delimiter;	  /* CSV; 0 is ',' */
 };
 
-/* Files are opened at prepare with O_NOFOLLOW, mode 0600 if they are made, truncated. */
+/*
+ * Files are opened at prepare with O_NOFOLLOW, mode 0600 if they are made, truncated.
+ * /dev/stdout, /dev/stderr and /dev/fd/N name the caller's descriptors. EINVAL: a delimiter that
+ * CSV cannot have (a quote, CR, LF, not ASCII). A signal that interrupts a write which the reader
+ * of a pipe holds up is no error: the rest stays in memory and goes out with a later flush.
+ * The caller ignores SIGPIPE.
+ */
 struct pikos_recorder *pikos_recorder__screen(const struct pikos_output *out);
 struct pikos_recorder *pikos_recorder__text(const struct pikos_output *out);
 struct pikos_recorder *pikos_recorder__csv(const struct pikos_output *out);
@@ -181,15 +197,34 @@ struct pikos_zmq_options {
 	enum pikos_encoding encoding;
 	bool wait;	      /* REQ handshake on port + 1 before the start message */
 	bool insecure;	      /* allow an endpoint off loopback without CURVE */
-	const char *curve_secret_key, *curve_public_key; /* Z85, 40 characters; server's own pair */
+	/*
+	 * Z85, 40 characters; the tracer's own pair. The tracer is the CURVE server on every
+	 * socket, that of the handshake included: consumers need its public key.
+	 */
+	const char *curve_secret_key, *curve_public_key;
 	uint32_t pid; /* of the target, in topics of start and end */
+	/*
+	 * Asked about every 100 ms while a consumer is waited for, and when a signal came. True:
+	 * prepare gives up with -EINTR; a PUSH consumer that holds up the records gets 2 s more,
+	 * then records are dropped and counted. NULL: any signal means true.
+	 */
+	bool (*interrupted)(void *ctx);
+	void *interrupted_ctx;
 };
 
+/*
+ * PUB never holds up the tracing: when a subscriber's queue (1000 messages) is full, a message is
+ * dropped for all subscribers, its records are counted (pikos_recorder__dropped) and a "lost"
+ * message follows as soon as there is room. PUSH waits. At the end a consumer has 2 s to catch up.
+ * EINVAL: an endpoint or a key that is none.
+ */
 struct pikos_recorder *pikos_recorder__zmq(const struct pikos_zmq_options *options);
+/* @return the endpoint in use after prepare ("tcp://127.0.0.1:40123" for port *), or NULL */
+const char *pikos_recorder__zmq_endpoint(const struct pikos_recorder *rec);
 
 /*
  * @brief Words for the last failure of a recorder ("cannot write 'x.csv': No space left on
- * device", with how many records were written before it), or "" when none failed.
+ * device (12 records, 640 bytes written)"), or "" when none failed. Owned by the recorder.
  */
 const char *pikos_recorder__error(const struct pikos_recorder *rec);
 

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The one table of record types. Formats are in Python's mini-language, the notation of the
+ * documentation, and are read once per run: a new monitor is one more row.
+ */
+#include "monitor/record_type.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "monitor/text.h"
+
+static const struct {
+	const char *monitor;
+	const char *fields;
+	const char *header;
+	const char *line;
+	bool functions, memory;
+} types[] = {
+	{"functions", "index,type,function,lineNo,filename", "{:<8} {:<11} {:<30} {:<5} {}",
+	 "{:<8} {:<11} {:<30} {:<5} {}", true, false},
+	{"lines", "index,function,lineNo,line,filename", "{:<12} {:<50} {:<7} {} -- {}",
+	 "{:<12} {:<50} {:<7} {} -- {}", false, false},
+	{"function_memory", "index,type,function,RSS,VMS,lineNo,filename",
+	 "{:<8} | {:<11} | {:<12} | {:<15} | {:<15} | {:>6} | {}",
+	 "{:>8} | {:<11} | {:<12} | {:>15} | {:>15} | {:>6} | {}", true, true},
+	{"line_memory", "index,function,lineNo,RSS,VMS,line,filename",
+	 "{:^12} | {:^30} | {:^7} | {:^15} | {:^15} | {} {}",
+	 "{:<12} | {:<30} | {:<7} | {:>15} | {:>15} | {} {}", false, true},
+};
+
+/* Every field that some record type has, and those that --fields adds in front. */
+static const struct {
+	const char *name;
+	uint32_t kind;
+	const char *extra; /* format of an extra column */
+} fields[] = {
+	{"index", PIKOS_INT, NULL},	{"type", PIKOS_TEXT, NULL},
+	{"function", PIKOS_TEXT, NULL}, {"lineNo", PIKOS_INT, NULL},
+	{"line", PIKOS_TEXT, NULL},	{"filename", PIKOS_TEXT, NULL},
+	{"RSS", PIKOS_INT, NULL},	{"VMS", PIKOS_INT, NULL},
+	{"pid", PIKOS_INT, "{:<8} "},	{"tid", PIKOS_INT, "{:<8} "},
+	{"time", PIKOS_INT, "{:<20} "},
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const struct pikos_text lost_type = {"lost", 4, PIKOS_TEXT_PLAIN | PIKOS_TEXT_ASCII};
+static const struct pikos_text lost_function = {"<lost>", 6, PIKOS_TEXT_PLAIN | PIKOS_TEXT_ASCII};
+
+/* Read one cell, "{:<8} | " up to the next '{'; returns what follows it. */
+static const char *parse_cell(const char *format, struct pikos_cell *cell)
+{
+	size_t n = 0;
+
+	*cell = (struct pikos_cell){.align = '<'};
+	format++; /* '{' */
+	if (*format == ':') {
+		cell->align = format[1];
+		cell->width = strtoul(format + 2, (char **)&format, 10);
+	}
+	format++; /* '}' */
+	for (; *format && *format != '{'; format++)
+		if (n < sizeof(cell->after) - 1)
+			cell->after[n++] = *format;
+	return format;
+}
+
+/* The entry of a name of len bytes in fields[], or -1. */
+static int find_field(const char *name, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < COUNT(fields); i++)
+		if (!strncmp(fields[i].name, name, len) && !fields[i].name[len])
+			return (int)i;
+	return -1;
+}
+
+static struct pikos_field *append(struct pikos_record_type *type, int known)
+{
+	struct pikos_field *field = &type->fields[type->n_fields++];
+
+	field->name = fields[known].name;
+	field->kind = fields[known].kind;
+	return field;
+}
+
+static int add_extra(struct pikos_record_type *type, const char *list)
+{
+	struct pikos_field *field;
+	size_t len;
+	int known;
+
+	while (list && *list) {
+		len = strcspn(list, ",");
+		known = *list == '+' ? find_field(list + 1, len - 1) : -1;
+		if (known < 0 || !fields[known].extra)
+			return -EINVAL;
+		if (pikos_record_type__field(type, fields[known].name) >= 0)
+			return -EINVAL; /* twice */
+		field = append(type, known);
+		parse_cell(fields[known].extra, &field->header);
+		parse_cell(fields[known].extra, &field->line);
+		list += len;
+		if (*list == ',' && !*++list)
+			return -EINVAL; /* nothing after the comma */
+	}
+	type->n_extra = type->n_fields;
+	return 0;
+}
+
+int pikos_record_type__init(struct pikos_record_type *type, const char *monitor, const char *extra)
+{
+	const char *name, *header, *line;
+	struct pikos_field *field;
+	size_t i, len;
+	int err;
+
+	for (i = 0; i < COUNT(types) && strcmp(types[i].monitor, monitor); i++)
+		;
+	if (i == COUNT(types))
+		return -ENOENT;
+	memset(type, 0, sizeof(*type));
+	type->monitor = types[i].monitor;
+	type->functions = types[i].functions;
+	type->memory = types[i].memory;
+	err = add_extra(type, extra);
+	if (err)
+		return err;
+	header = types[i].header;
+	line = types[i].line;
+	for (name = types[i].fields; *name; name += len + (name[len] == ',')) {
+		len = strcspn(name, ",");
+		field = append(type, find_field(name, len));
+		header = parse_cell(header, &field->header);
+		line = parse_cell(line, &field->line);
+	}
+	return 0;
+}
+
+int pikos_record_type__field(const struct pikos_record_type *type, const char *name)
+{
+	int i;
+
+	for (i = 0; i < type->n_fields; i++)
+		if (!strcmp(type->fields[i].name, name))
+			return i;
+	return -1;
+}
+
+static struct pikos_value integer(uint64_t n)
+{
+	return (struct pikos_value){.kind = PIKOS_INT, .i = n > INT64_MAX ? INT64_MAX : (int64_t)n};
+}
+
+static struct pikos_value text(const struct pikos_text *s)
+{
+	return (struct pikos_value){.kind = PIKOS_TEXT, .s = s};
+}
+
+static void set(const struct pikos_record_type *type, struct pikos_value values[],
+		const char *name, struct pikos_value value)
+{
+	int i = pikos_record_type__field(type, name);
+
+	if (i >= 0)
+		values[i] = value;
+}
+
+void pikos_lost_row(const struct pikos_record_type *type, uint64_t index,
+		    const struct pikos_lost *lost, uint32_t pid, uint32_t tid,
+		    struct pikos_text *reason, struct pikos_value values[])
+{
+	int i;
+
+	reason->data = lost->reason;
+	reason->len = strlen(lost->reason);
+	reason->flags = text__flags(reason->data, reason->len);
+	for (i = 0; i < type->n_fields; i++)
+		values[i].kind = PIKOS_EMPTY;
+	set(type, values, "index", integer(index));
+	set(type, values, "lineNo", integer(lost->count));
+	set(type, values, "time", integer(lost->time));
+	if (pid)
+		set(type, values, "pid", integer(pid));
+	if (tid)
+		set(type, values, "tid", integer(tid));
+	set(type, values, "type", text(&lost_type));
+	set(type, values, "function", text(type->functions ? reason : &lost_function));
+	set(type, values, "line", text(reason));
+}
