@@ -64,17 +64,18 @@ struct options {
 	const char *monitor; /* one of options__monitors */
 	pid_t *pids;	     /* no two equal */
 	int n_pids;
-	char **argv;	     /* run mode: the program and its arguments, NULL-terminated; else NULL */
-	bool pikos_run;	     /* argv is {python, script, arguments...} and the records begin and end
-			      * with the script's <module> */
-	const char *script;  /* pikos_run: absolute path, as it stands in argv[1] */
+	char **argv;	/* run mode: the program and its arguments, NULL-terminated; else NULL */
+	bool pikos_run; /* argv is {python, script, arguments...} and the records begin and end
+			 * with the script's <module> */
+	const char *script;    /* pikos_run: absolute path, as it stands in argv[1] */
 	const char *list_file; /* --list FILE; else NULL */
 
 	/* Which records. */
 	const char *focus; /* --focused-on, several joined by ','; NULL: none */
 	const char *filters[OPTIONS_MAX_FILTERS]; /* in order */
 	int n_filters;
-	const char *fields; /* "+pid,+tid", several joined by ','; NULL: not given (not the same as "") */
+	const char *fields; /* "+pid,+tid", several joined by ','; NULL: not given (not the same as
+			       "") */
 
 	/* Where they go. */
 	enum recording recording;
@@ -82,7 +83,7 @@ struct options {
 	bool buffered;
 	bool plain;
 	bool tree;
-	char csv_delimiter; /* ',' unless given */
+	char csv_delimiter;	  /* ',' unless given */
 	const char *zmq_endpoint; /* OPTIONS_DEFAULT_ENDPOINT unless given */
 	enum pikos_zmq_pattern zmq_pattern;
 	enum pikos_encoding zmq_encoding;
@@ -136,10 +137,10 @@ int options__read_key(const char *path, char key[41]);
 
 /* One option of pikos-trace or pikos-run. */
 struct option_info {
-	const char *name; /* long name without "--"; NULL: short only */
-	int letter;	  /* 'p', or 0 */
-	const char *arg;  /* "PID[,PID...]"; NULL: takes none */
-	const char *help; /* lines separated by '\n' */
+	const char *name;    /* long name without "--"; NULL: short only */
+	int letter;	     /* 'p', or 0 */
+	const char *arg;     /* "PID[,PID...]"; NULL: takes none */
+	const char *help;    /* lines separated by '\n' */
 	const char *section; /* heading over this option and those that follow; NULL: the same */
 };
 
