@@ -10,7 +10,7 @@ enum exit_status {
 	STATUS_OK = 0,
 	STATUS_FAILED = 1,
 	STATUS_USAGE = 2,
-	STATUS_LOST = 3,	 /* --strict and records were lost; wins over the program's status */
+	STATUS_LOST = 3, /* --strict and records were lost; wins over the program's status */
 	STATUS_CANNOT_RUN = 126, /* the program is there and cannot be run */
 	STATUS_NOT_FOUND = 127,	 /* there is no such program */
 	STATUS_SIGNAL = 128,	 /* + the signal that ended the program */

@@ -11,15 +11,14 @@
  *	pikos-trace: run it as root: sudo pikos-trace ...
  *
  * A message is one line and one write, so that lines of the target on the same terminal do not
- * tear it. Messages carry names from the target: control characters, those of C1 included, and
- * bytes that are not UTF-8 are written as `\xNN`. errno is kept by every function.
+ * tear it. Messages carry names from the target: control characters and bytes that are not UTF-8
+ * are escaped as text__escape and text__sanitize do. errno is kept by every function.
  * One process-wide state, not thread-safe.
  */
 #ifndef PIKOS_LOG_H
 #define PIKOS_LOG_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 enum log_level {
 	LOG_QUIET,   /* errors and their hints */
@@ -51,12 +50,5 @@ void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Remove it. */
 void log_progress_end(void);
-
-/*
- * @brief Copy `text` with control characters and bytes that are not UTF-8 as `\xNN`.
- * @param size of `to`, at least 1; what does not fit is cut at a whole character
- * @return bytes written without the NUL
- */
-size_t log_escape(char *to, size_t size, const char *text);
 
 #endif /* PIKOS_LOG_H */
