@@ -105,6 +105,9 @@ bool cpython__line_semaphore_is_safe(int major, int minor, int micro)
 {
 	const struct cpython_version *version = cpython__find(major, minor);
 
-	return version && (version->probes & CPYTHON_LINE) &&
+	if (!version || !(version->probes & CPYTHON_LINE))
+		return false;
+	/* An unknown micro release (-1) only matters where some are unsafe. */
+	return version->line_semaphore_first_micro == 0 ||
 	       micro >= version->line_semaphore_first_micro;
 }

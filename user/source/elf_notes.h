@@ -30,7 +30,8 @@ struct usdt_probe {
 	__u64 addr;		/* of the nop; already mended for prelink by .stapsdt.base */
 	__u64 file_offset;	/* of the nop, for the uprobe */
 	__u64 semaphore_addr;	/* of the 16-bit counter; 0: the probe has none */
-	__u64 semaphore_offset; /* its file offset, for ref_ctr_offset; 0: none */
+	__u64 semaphore_offset; /* its file offset, for ref_ctr_offset; 0: none, or if there is a
+				 * semaphore_addr: it is nowhere where the kernel could raise it */
 	int n_args;		/* or -errno of usdt_args__parse: the probe exists, args do not */
 	struct probe_arg args[USDT_MAX_ARGS];
 	char args_text[160]; /* as written in the note, for messages; printable ASCII */

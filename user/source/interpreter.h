@@ -69,7 +69,7 @@ struct interpreter_info {
 	int major, minor; /* 0, 0: unknown */
 	int micro;	  /* -1: unknown */
 	bool free_threaded;
-	bool jit;	 /* built with the JIT compiler (3.13 on), used or not */
+	enum interpreter_jit jit;
 	bool in_library; /* the file is a libpython, not the executable */
 	const struct cpython_version *version; /* NULL: not in the table */
 	int fd; /* of the file, read only, the object's; attach to /proc/self/fd/N */
