@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Reading recordings back, and comparing them with what the interpreter itself reports."""
+
+import collections
+import csv
+import sys
+
+from harness import Failure, check, equal
+
+csv.field_size_limit(sys.maxsize)
+
+FIELDS = {
+    "functions": "index,type,function,lineNo,filename".split(","),
+    "lines": "index,function,lineNo,line,filename".split(","),
+    "function_memory": "index,type,function,RSS,VMS,lineNo,filename".split(","),
+    "line_memory": "index,function,lineNo,RSS,VMS,line,filename".split(","),
+}
+
+# Header and line formats of the screen and text recorders, as Python writes them.
+FORMATS = {
+    "functions": ("{:<8} {:<11} {:<30} {:<5} {}",) * 2,
+    "lines": ("{:<12} {:<50} {:<7} {} -- {}",) * 2,
+    "function_memory": ("{:<8} | {:<11} | {:<12} | {:<15} | {:<15} | {:>6} | {}",
+                        "{:>8} | {:<11} | {:<12} | {:>15} | {:>15} | {:>6} | {}"),
+    "line_memory": ("{:^12} | {:^30} | {:^7} | {:^15} | {:^15} | {} {}",
+                    "{:<12} | {:<30} | {:<7} | {:>15} | {:>15} | {} {}"),
+}
+
+INTEGERS = {"index", "lineNo", "RSS", "VMS", "pid", "tid", "time"}
+
+
+def read_csv(path, monitor, extra=(), delimiter=","):
+    """The rows as dicts, numbers as int; checks the header and the ends of lines."""
+    with open(path, "rb") as stream:
+        return parse_csv(stream.read(), monitor, extra, delimiter)
+
+
+def parse_csv(data, monitor, extra=(), delimiter=","):
+    fields = [*extra, *FIELDS[monitor]]
+    text = data.decode("utf-8")
+    header = delimiter.join(fields) + "\r\n"
+    if not text.startswith(header):
+        raise Failure("the header of the CSV", header, text[:200])
+    check(text.endswith("\r\n"), "the CSV's last line is not complete", actual=text[-200:])
+    rows = []
+    for cells in csv.reader(text.splitlines(keepends=True) if '"' not in text else
+                            _keep_line_ends(text), delimiter=delimiter, strict=True):
+        if len(cells) != len(fields):
+            raise Failure(f"a row of {len(cells)} fields instead of {len(fields)}", fields, cells)
+        rows.append(cells)
+    return [_typed(dict(zip(fields, cells))) for cells in rows[1:]]
+
+
+def _keep_line_ends(text):
+    """csv wants lines as a file opened with newline="" gives them."""
+    import io
+
+    return io.StringIO(text, newline="")
+
+
+def _typed(row):
+    for field in INTEGERS & row.keys():
+        if row[field] != "":  # RSS and VMS of lost events
+            row[field] = int(row[field])
+    return row
+
+
+def is_lost(row):
+    return row.get("type") == "lost" or (row["function"] == "<lost>" and "type" not in row
+                                         and not row["filename"])
+
+
+Event = collections.namedtuple("Event", "kind function line filename")
+
+
+def events(rows, monitor="functions"):
+    """Rows as (type, function, line, file); `type` is `line` for line monitors."""
+    kind = "line" if monitor.startswith("line") else None
+    return [Event(kind or row["type"], row["function"], row["lineNo"], row["filename"])
+            for row in rows]
+
+
+def oracle_events(result):
+    return [Event(kind, name, line, filename) for _, kind, name, line, filename, _ in result]
+
+
+def cut(sequence, begin="begin_marker", end="end_marker"):
+    """What is between the last event of the begin marker and the first of the end marker."""
+    starts = [at for at, event in enumerate(sequence) if event.function == begin]
+    ends = [at for at, event in enumerate(sequence) if event.function == end]
+    if not starts or not ends:
+        raise Failure(f"no {begin} or {end} among {len(sequence)} events", actual=sequence[:10])
+    return sequence[starts[-1] + 1:ends[0]]
+
+
+def show(sequence, at, around=4):
+    lines = [f"{'=>' if number == at else '  '} {number}: {tuple(sequence[number])!r}"
+             for number in range(max(0, at - around), min(len(sequence), at + around + 1))]
+    return "\n".join(lines) + ("" if at < len(sequence) else f"\n=> {at}: (the end)")
+
+
+def same(actual, expected, what="the events"):
+    """Compare sequences exactly; a failure shows the first difference with its neighbours."""
+    if not expected:
+        raise Failure(f"{what}: the oracle has none, this would compare nothing")
+    if actual == expected:
+        return
+    at = next((n for n, (a, b) in enumerate(zip(actual, expected)) if a != b),
+              min(len(actual), len(expected)))
+    raise Failure(f"{what}: differ at {at} ({len(expected)} expected, {len(actual)} recorded)",
+                  show(expected, at), show(actual, at))
+
+
+def same_lines(actual, expected, what="the lines"):
+    """Compare lines with settrace's, allowing the known difference of the line probe.
+
+    In a generator's frame the probe fires again when it is resumed within a line (`resume` in
+    expected: may be there) and not when a loop comes back to the same line (`again`: may be
+    missing). Anything else is a failure. A set of positions stands for all ways to match.
+    """
+    if not any(event.kind == "line" for event in expected):
+        raise Failure(f"{what}: the oracle has none, this would compare nothing")
+    optional = [event.kind != "line" for event in expected]
+    plain = [event._replace(kind="line") for event in expected]
+
+    def skip_optional(positions):
+        reached = set()
+        for at in positions:
+            reached.add(at)
+            while at < len(plain) and optional[at]:
+                at += 1
+                reached.add(at)
+        return reached
+
+    positions = skip_optional({0})
+    for number, event in enumerate(actual):
+        following = skip_optional({at + 1 for at in positions
+                                   if at < len(plain) and plain[at] == event})
+        if not following:
+            furthest = max(positions)
+            raise Failure(f"{what}: differ at {number} ({len(expected)} expected, optional ones "
+                          f"included, {len(actual)} recorded)",
+                          show(expected, furthest), show(actual, number))
+        positions = following
+    if len(plain) not in positions:
+        raise Failure(f"{what}: end too early", show(expected, max(positions)), len(actual))
+
+
+def focus(result, wanted):
+    """What a function focus keeps of the oracle's events: all while inside a wanted function.
+
+    wanted(event) sees the oracle's tuples (thread, type, name, line, file, first line).
+    """
+    depths = collections.Counter()
+    kept = []
+    for event in result:
+        thread, kind = event[:2]
+        focused = wanted(event)
+        if focused and kind == "call":
+            depths[thread] += 1
+        if depths[thread]:
+            kept.append(event)
+        if focused and kind == "return" and depths[thread]:
+            depths[thread] -= 1
+    return kept
+
+
+def by_thread(rows):
+    """{(pid, tid): rows}, in the order of rows."""
+    found = collections.defaultdict(list)
+    for row in rows:
+        found[row.get("pid"), row.get("tid")].append(row)
+    return found
+
+
+def check_complete(rows, summary):
+    """Index of each row against the counts: every gap is a lost row's. Nothing filtered."""
+    lost = 0
+    at = 0
+    for row in rows:
+        equal(int(row["index"]), at, "the index of a row")
+        if is_lost(row):
+            count = int(row["lineNo"])
+            check(count > 0, "a row of lost events that counts none")
+            lost += count
+            at += count
+        else:
+            at += 1
+    equal(at, summary["seen"], "events that the rows account for")
+    equal(lost, summary["lost"], "the lost events of the rows")
+    equal(sum(not is_lost(row) for row in rows), summary["written"], "rows written")
+
+
+def parse_text(text, monitor):
+    """Text records as tuples of strings, after checking header, rule and formats of each line."""
+    header_format, line_format = FORMATS[monitor]
+    header = header_format.format(*FIELDS[monitor])
+    lines = text.split("\n")
+    equal(lines[0], header, "the header")
+    equal(lines[1], "-" * len(header), "the line below the header")
+    equal(lines[-1], "", "the end of the text")
+    return lines[2:-1], line_format

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Run one case of cases.py: plainly, to be traced, or under the interpreter's own tracing.
+
+Usage: drive.py {plain,functions,lines} CASE
+
+`functions` and `lines` are the oracle: they record with sys.setprofile and sys.settrace what the
+tracer ought to see, and leave it as the workload's result. Everything between the markers is the
+same in all modes.
+"""
+
+import gc
+import sys
+import threading
+
+import cases
+import stage
+
+
+def run(case):
+    cases.begin_marker()
+    case()
+    cases.end_marker()
+
+
+def line_of(frame):
+    """What a probe passes for a frame without a line is -1."""
+    line = frame.f_lineno
+    return -1 if line is None else line
+
+
+# CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR: frames that are resumed
+RESUMABLE = 0x20 | 0x80 | 0x200
+
+
+def function_recorder(events):
+    append = events.append
+    ident = threading.get_ident
+
+    def profile(frame, event, argument):
+        if event == "call" or event == "return":
+            code = frame.f_code
+            append((ident(), event, code.co_name, line_of(frame), code.co_filename,
+                    code.co_firstlineno))
+
+    return profile
+
+
+def is_resumed(frame):
+    """Whether a generator's frame is called again: 3.11's RESUME says 0 at a function's start."""
+    at = frame.f_lasti
+    return at >= 0 and (sys.version_info < (3, 11) or frame.f_code.co_code[at + 1] != 0)
+
+
+def line_recorder(events):
+    """Events are (thread, kind, name, line, file, first line of the function).
+
+    kind: `line`, what settrace says; `again`, a line that a generator's frame was on before, where
+    the probe may stay silent; `resume`, no event of settrace's: a frame goes on within a line.
+    """
+    append = events.append
+    ident = threading.get_ident
+    # Line of a frame that can be resumed, by id: a reference would keep its variables alive.
+    last = {}
+
+    def trace(frame, event, argument):
+        if event != "call" and event != "line":
+            return trace
+        code = frame.f_code
+        line = line_of(frame)
+        kind = event
+        if code.co_flags & RESUMABLE:
+            if event == "call":
+                kind = "resume" if is_resumed(frame) else None
+                if kind:
+                    line = last.get(id(frame), line)
+                else:
+                    last.pop(id(frame), None)  # of an earlier frame at this address
+            else:
+                kind = "again" if last.get(id(frame)) == line else "line"
+                last[id(frame)] = line
+        elif event == "call":
+            kind = None
+        if kind:
+            append((ident(), kind, code.co_name, line, code.co_filename, code.co_firstlineno))
+        return trace
+
+    return trace
+
+
+def main():
+    mode, name = sys.argv[1:]
+    case = getattr(cases, "case_" + name)
+    # What a collection runs (finalisers, weak references' callbacks) depends on how much was
+    # allocated, which the recording itself changes.
+    gc.disable()
+    getattr(cases, "prepare_" + name, cases.prepare)()
+    events = []
+    stage.ready()
+    stage.wait_go()
+    if mode == "functions":
+        recorder = function_recorder(events)
+        threading.setprofile(recorder)
+        cases.start_threads(name)
+        sys.setprofile(recorder)
+        run(case)
+        sys.setprofile(None)
+    elif mode == "lines":
+        recorder = line_recorder(events)
+        threading.settrace(recorder)
+        cases.start_threads(name)
+        sys.settrace(recorder)
+        run(case)
+        sys.settrace(None)
+    else:
+        cases.start_threads(name)
+        run(case)
+    cases.stop_threads()
+    if mode != "plain":
+        stage.result(events)
+
+
+if __name__ == "__main__":
+    main()
