@@ -18,6 +18,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "cli/numbers.h"
 #include "pikos.h"
 
 #define OPTIONS_MAX_PIDS    1024
@@ -74,8 +75,9 @@ struct options {
 	const char *focus; /* --focused-on, several joined by ','; NULL: none */
 	const char *filters[OPTIONS_MAX_FILTERS]; /* in order */
 	int n_filters;
-	const char *fields; /* "+pid,+tid", several joined by ','; NULL: not given (not the same as
-			       "") */
+	/* "+pid,+tid", several joined by ','; "+pid" when not given and there are several pids;
+	 * NULL or "": none */
+	const char *fields;
 
 	/* Where they go. */
 	enum recording recording;
@@ -106,8 +108,8 @@ struct options {
 	bool verbose;
 	bool progress;
 
-	/* After -EINVAL: `cannot VERB 'OBJECT': REASON` and what to do next ("" if nothing). Raw:
-	 * words of the command line are in them as they were typed. */
+	/* After -EINVAL: `cannot VERB 'OBJECT': REASON`, without the prefix, and what to do next.
+	 * Raw: words of the command line are in them as they were typed. */
 	char error[1024];
 	char hint[1024];
 	void *owned; /* private: what options__free frees */
@@ -135,16 +137,37 @@ int options__read_key(const char *path, char key[41]);
 
 /* ------------------------------------------------------------------ the table */
 
-/* One option of pikos-trace or pikos-run. */
+struct options_parser; /* private to options.c */
+
+enum option_kind {
+	OPTION_FLAG,   /* bool, set */
+	OPTION_ACTION, /* enum action, to `value` */
+	OPTION_STRING, /* const char *, not empty */
+	OPTION_LIST,   /* const char *, several joined by ',' */
+	OPTION_NUMBER, /* uint64_t in min..max */
+	OPTION_CHOICE, /* enum: the index of the word in `choices` */
+	OPTION_CALL,   /* `call` does it */
+};
+
+/* One option: what it is called, what is said about it, what it sets. */
 struct option_info {
-	const char *name;    /* long name without "--"; NULL: short only */
-	int letter;	     /* 'p', or 0 */
-	const char *arg;     /* "PID[,PID...]"; NULL: takes none */
-	const char *help;    /* lines separated by '\n' */
+	const char *name; /* long name without "--" */
+	int letter;	  /* 'p', or 0 */
+	const char *arg;  /* "PID[,PID...]"; NULL: takes none */
+	const char *help; /* lines separated by '\n' */
+	enum option_kind kind;
+	size_t offset; /* in struct options */
+	int value;
+	const char *const *choices; /* ends with NULL */
+	enum number_unit unit;
+	uint64_t min, max;
+	const char *range; /* min..max for people: "64K to 1G" */
+	int (*call)(struct options_parser *parser, const char *arg);
 	const char *section; /* heading over this option and those that follow; NULL: the same */
 };
 
-extern const struct option_info options__trace_table[]; /* ends with name and letter zero */
+/* Both end with a NULL name. */
+extern const struct option_info options__trace_table[];
 extern const struct option_info options__run_table[];
 
 struct monitor_info {
