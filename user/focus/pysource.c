@@ -684,6 +684,10 @@ struct pysource *pysource__scan(const char *text, size_t size)
 	s.out->n_lines = s.line - (size && (text[size - 1] == '\n' || text[size - 1] == '\r'));
 	if (!size)
 		s.out->n_lines = 0;
+	/* A string that never ends has its end behind the last line. */
+	for (size_t i = 0; i < s.out->n_defs; i++)
+		if (s.out->defs[i].last > s.out->n_lines)
+			s.out->defs[i].last = s.out->n_lines;
 	if (s.no_memory) {
 		pysource__free(s.out);
 		errno = ENOMEM;
