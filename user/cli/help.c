@@ -14,10 +14,10 @@ static const char trace_head[] =
 	"Watch what a running CPython program does, from the kernel.\n"
 	"\n"
 	"Usage:\n"
-	"  pikos-trace [MONITOR] [options] -p PID[,PID...]       attach; Ctrl-C ends it\n"
-	"  pikos-trace [MONITOR] [options] -- PROGRAM [ARG...]   run PROGRAM and trace it\n"
-	"  pikos-trace --list [-p PID | FILE]                    what an interpreter offers\n"
-	"  pikos-trace --features                                what this kernel offers\n"
+	"  pikos-trace [MONITOR] [options] -p PID[,PID...]      attach; Ctrl-C ends it\n"
+	"  pikos-trace [MONITOR] [options] -- PROGRAM [ARG...]  run PROGRAM, trace it\n"
+	"  pikos-trace --list [-p PID | FILE]                   what a Python offers\n"
+	"  pikos-trace --features                               what this kernel offers\n"
 	"\n"
 	"MONITOR:\n";
 

@@ -202,7 +202,7 @@ static const char *const patterns[] = {"pub", "push", NULL};
 static const char *const encodings[] = {"json", "msgpack", NULL};
 
 const struct monitor_info options__monitors[] = {
-	{"functions", "calls and returns of Python functions (the default)"},
+	{"functions", "Python function calls and returns (the default)"},
 	{"lines", "Python lines, each before it runs"},
 	{"function_memory", "functions, with RSS and VMS at that moment"},
 	{"line_memory", "lines, with RSS and VMS at that moment"},
