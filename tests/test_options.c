@@ -179,10 +179,9 @@ static void test_zmq(void **state)
 	    "cannot use '--zmq-endpoint 9001': not tcp://HOST:PORT or ipc://PATH", "tcp://");
 	bad("pikos-trace -p 1 --recording zmq --zmq-endpoint ipc:///x --zmq-wait",
 	    "cannot use '--zmq-wait' with 'ipc:///x': there is no port above it", "tcp://");
-	bad("pikos-trace -p 1 --recording zmq --zmq-curve-secret-key f",
-	    "cannot use '--zmq-curve-secret-key': the public key is missing", "both");
 	bad("pikos-trace -p 1 --recording zmq --zmq-curve-public-key f",
-	    "cannot use '--zmq-curve-public-key': the secret key is missing", "both");
+	    "cannot use '--zmq-curve-public-key': the secret key is missing",
+	    "--zmq-curve-secret-key");
 	bad("pikos-trace -p 1 --recording zmq --zmq-insecure --zmq-curve-secret-key f "
 	    "--zmq-curve-public-key f",
 	    "cannot use '--zmq-insecure' with '--zmq-curve-secret-key': with keys it is not "
@@ -190,8 +189,15 @@ static void test_zmq(void **state)
 	    "one of them");
 	bad("pikos-trace -p 1 --recording zmq -o x",
 	    "cannot use '--output x': the recording is zmq", "--zmq-endpoint");
-	bad("pikos-trace -p 1 --recording zmq --buffered",
-	    "cannot use '--buffered': the recording is zmq", "messages");
+	bad("pikos-trace -p 1 --recording zmq --zmq-endpoint tcp://127.0.0.1",
+	    "cannot use '--zmq-endpoint tcp://127.0.0.1': not tcp://HOST:PORT or ipc://PATH",
+	    "tcp://");
+	bad("pikos-trace -p 1 --recording zmq --zmq-endpoint tcp://a:65536",
+	    "cannot use '--zmq-endpoint tcp://a:65536': not tcp://HOST:PORT or ipc://PATH",
+	    "tcp://");
+	options__free(good("pikos-trace -p 1 --recording zmq --buffered --zmq-endpoint ipc:///x"));
+	options__free(good("pikos-trace -p 1 --recording zmq --zmq-endpoint tcp://*:*"));
+	options__free(good("pikos-trace -p 1 --recording zmq --zmq-curve-secret-key f"));
 }
 
 static void test_recording(void **state)

@@ -1,41 +1,30 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * One pass of getopt over the command line fills what stands on its own (apply), then finish
- * looks at the whole: words, target, recording, conflicts, fields and filters.
+ * One pass of getopt over the command line fills what stands on its own (apply), then
+ * parser__finish looks at the whole.
  *
  * getopt hands back words in their place (RETURN_IN_ORDER): so we see where `--` stood, which
  * begins the program, and in pikos-run what came after the script.
  */
-#define _GNU_SOURCE /* asprintf, basename */
+#define _GNU_SOURCE /* basename */
 #include "cli/options.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/parser.h"
 #include "cli/suggest.h"
 
-#define MAX_OPTIONS 64	       /* bits of `given` */
-#define LONG_BASE   256	       /* getopt's value of the table's first option */
-#define MAX_PID	    (1u << 22) /* PID_MAX_LIMIT of 64-bit kernels */
+#define MAX_OPTIONS 64	/* bits of `given` */
+#define LONG_BASE   256 /* getopt's value of the table's first option */
 #define NSEC	    UINT64_C(1000000000)
 #define YEAR	    (365 * 24 * 3600 * NSEC)
-
-struct options_parser {
-	struct options *options;
-	const struct option_info *table;
-	uint64_t given; /* a bit per option of the table */
-	char **words;	/* neither options nor behind `--` */
-	int n_words;
-	char *const *rest; /* behind `--`; NULL: there was none */
-	int n_rest;
-};
 
 /* A block that options__free frees, in front of what it holds. */
 struct owned {
@@ -43,7 +32,7 @@ struct owned {
 	max_align_t data[];
 };
 
-static void *allocate(struct options *options, size_t size)
+void *parser__allocate(struct options *options, size_t size)
 {
 	struct owned *owned = calloc(1, sizeof(*owned) + size);
 
@@ -54,8 +43,7 @@ static void *allocate(struct options *options, size_t size)
 	return owned->data;
 }
 
-__attribute__((format(printf, 3, 4))) static int usage(struct options_parser *parser,
-						       const char *hint, const char *format, ...)
+int parser__usage(struct options_parser *parser, const char *next, const char *format, ...)
 {
 	struct options *options = parser->options;
 	va_list args;
@@ -63,17 +51,15 @@ __attribute__((format(printf, 3, 4))) static int usage(struct options_parser *pa
 	va_start(args, format);
 	vsnprintf(options->error, sizeof(options->error), format, args);
 	va_end(args);
-	if (hint)
-		snprintf(options->hint, sizeof(options->hint), "%s", hint);
+	if (next)
+		snprintf(options->hint, sizeof(options->hint), "%s", next);
 	else
 		snprintf(options->hint, sizeof(options->hint), "'%s --help' lists the options",
 			 options->program);
 	return -EINVAL;
 }
 
-/* The hint of the usage error just made, for those with words of their own in it. */
-__attribute__((format(printf, 2, 3))) static int hint(struct options_parser *parser,
-						      const char *format, ...)
+int parser__hint(struct options_parser *parser, const char *format, ...)
 {
 	va_list args;
 
@@ -91,19 +77,20 @@ static int add_pid(struct options_parser *parser, const char *text)
 	uint64_t pid;
 	int err, i;
 
-	err = number__parse(text, NUMBER_COUNT, 1, MAX_PID, &pid);
+	err = number__parse(text, NUMBER_COUNT, 1, OPTIONS_MAX_PID, &pid);
 	if (err)
-		return usage(parser, "-p takes numbers: -p 1234 or -p 1234,5678",
-			     "cannot trace '%s': not a process id", text);
+		return parser__usage(parser, "-p takes numbers: -p 1234 or -p 1234,5678",
+				     "cannot trace '%s': not a process id", text);
 	for (i = 0; i < options->n_pids; i++)
 		if (options->pids[i] == (pid_t)pid)
-			return usage(parser, "name each process once",
-				     "cannot trace '%s': it is there twice", text);
+			return parser__usage(parser, "name each process once",
+					     "cannot trace '%s': it is there twice", text);
 	if (options->n_pids == OPTIONS_MAX_PIDS)
-		return usage(parser, "trace some of them by a second pikos-trace",
-			     "cannot trace '%s': more than %d processes", text, OPTIONS_MAX_PIDS);
+		return parser__usage(parser, "trace some of them by a second pikos-trace",
+				     "cannot trace '%s': more than %d processes", text,
+				     OPTIONS_MAX_PIDS);
 	if (!options->pids)
-		options->pids = allocate(options, OPTIONS_MAX_PIDS * sizeof(pid_t));
+		options->pids = parser__allocate(options, OPTIONS_MAX_PIDS * sizeof(pid_t));
 	if (!options->pids)
 		return -ENOMEM;
 	options->pids[options->n_pids++] = (pid_t)pid;
@@ -113,7 +100,7 @@ static int add_pid(struct options_parser *parser, const char *text)
 static int set_pids(struct options_parser *parser, const char *arg)
 {
 	size_t size = strlen(arg) + 1;
-	char *list = allocate(parser->options, size), *pid;
+	char *list = parser__allocate(parser->options, size), *pid;
 	int err;
 
 	if (!list)
@@ -132,9 +119,9 @@ static int add_filter(struct options_parser *parser, const char *arg)
 	struct options *options = parser->options;
 
 	if (options->n_filters == OPTIONS_MAX_FILTERS)
-		return usage(parser, "one filter takes many values: 'field=V1,V2'",
-			     "cannot filter by '%s': more than %d filters", arg,
-			     OPTIONS_MAX_FILTERS);
+		return parser__usage(parser, "one filter takes many values: 'field=V1,V2'",
+				     "cannot filter by '%s': more than %d filters", arg,
+				     OPTIONS_MAX_FILTERS);
 	options->filters[options->n_filters++] = arg;
 	return 0;
 }
@@ -146,10 +133,11 @@ static int set_delimiter(struct options_parser *parser, const char *arg)
 		arg = "\t";
 	if (!arg[0] || arg[1] || (unsigned char)arg[0] > '~' || (arg[0] < ' ' && arg[0] != '\t') ||
 	    arg[0] == '"')
-		return usage(parser, "for example: --csv-delimiter ';' or --csv-delimiter '\\t'",
-			     "cannot use '--csv-delimiter %s': not one ASCII character other "
-			     "than the quote",
-			     arg);
+		return parser__usage(
+			parser, "for example: --csv-delimiter ';' or --csv-delimiter '\\t'",
+			"cannot use '--csv-delimiter %s': not one ASCII character other "
+			"than the quote",
+			arg);
 	parser->options->csv_delimiter = arg[0];
 	return 0;
 }
@@ -159,23 +147,34 @@ static int set_buffer_size(struct options_parser *parser, const char *arg)
 	uint64_t size, rounded = OPTIONS_MIN_BUFFER;
 
 	if (number__parse(arg, NUMBER_SIZE, OPTIONS_MIN_BUFFER, OPTIONS_MAX_BUFFER, &size))
-		return usage(parser, "for example: --buffer-size 8M",
-			     "cannot use '--buffer-size %s': not %s within 64K to 1G", arg,
-			     number__form(NUMBER_SIZE));
+		return parser__usage(parser, "for example: --buffer-size 8M",
+				     "cannot use '--buffer-size %s': not %s within 64K to 1G", arg,
+				     number__form(NUMBER_SIZE));
 	while (rounded < size)
 		rounded <<= 1;
 	parser->options->buffer_size = rounded;
 	return 0;
 }
 
+/* The recorder has the last word: it knows which are loopback. */
+static bool is_endpoint(const char *text)
+{
+	const char *port = strrchr(text, ':');
+	uint64_t number;
+
+	if (!strncmp(text, "ipc://", 6))
+		return text[6];
+	if (strncmp(text, "tcp://", 6) != 0 || port < text + 7)
+		return false;
+	return !strcmp(port + 1, "*") || !number__parse(port + 1, NUMBER_COUNT, 0, 65535, &number);
+}
+
 static int set_endpoint(struct options_parser *parser, const char *arg)
 {
-	size_t scheme = strlen("tcp://");
-
-	if ((strncmp(arg, "tcp://", scheme) && strncmp(arg, "ipc://", scheme)) || !arg[scheme])
-		return usage(parser, "for example: --zmq-endpoint " OPTIONS_DEFAULT_ENDPOINT,
-			     "cannot use '--zmq-endpoint %s': not tcp://HOST:PORT or ipc://PATH",
-			     arg);
+	if (!is_endpoint(arg))
+		return parser__usage(
+			parser, "for example: --zmq-endpoint " OPTIONS_DEFAULT_ENDPOINT,
+			"cannot use '--zmq-endpoint %s': not tcp://HOST:PORT or ipc://PATH", arg);
 	parser->options->zmq_endpoint = arg;
 	return 0;
 }
@@ -193,13 +192,20 @@ static int set_endpoint(struct options_parser *parser, const char *arg)
 	.max = (max_), .range = (range_)
 #define CALL(function) .kind = OPTION_CALL, .call = (function)
 
-/* In the order of their enums. */
-static const char *const recordings[] = {"screen", "text", "csv", "zmq", NULL};
-static const char *const run_recordings[] = {"screen", "text", "csv", NULL};
-static const char *const sources[] = {"auto", "usdt", NULL};
-static const char *const transports[] = {"auto", "ringbuf", "perfbuf", NULL};
-static const char *const patterns[] = {"pub", "push", NULL};
-static const char *const encodings[] = {"json", "msgpack", NULL};
+static const char *const recordings[] = {[RECORDING_SCREEN] = "screen",
+					 [RECORDING_TEXT] = "text",
+					 [RECORDING_CSV] = "csv",
+					 [RECORDING_ZMQ] = "zmq",
+					 NULL};
+static const char *const run_recordings[] = {
+	[RECORDING_SCREEN] = "screen", [RECORDING_TEXT] = "text", [RECORDING_CSV] = "csv", NULL};
+static const char *const sources[] = {[SOURCE_AUTO] = "auto", [SOURCE_USDT] = "usdt", NULL};
+static const char *const transports[] = {[TRANSPORT_AUTO] = "auto",
+					 [TRANSPORT_RINGBUF] = "ringbuf",
+					 [TRANSPORT_PERFBUF] = "perfbuf",
+					 NULL};
+static const char *const patterns[] = {[PIKOS_ZMQ_PUB] = "pub", [PIKOS_ZMQ_PUSH] = "push", NULL};
+static const char *const encodings[] = {[PIKOS_JSON] = "json", [PIKOS_MSGPACK] = "msgpack", NULL};
 
 const struct monitor_info options__monitors[] = {
 	{"functions", "Python function calls and returns (the default)"},
@@ -312,7 +318,7 @@ static const struct option_info *find(const struct option_info *table, int lette
 	return NULL;
 }
 
-static bool given(const struct options_parser *parser, const char *name)
+bool parser__given(const struct options_parser *parser, const char *name)
 {
 	const struct option_info *info = find(parser->table, 0, name, strlen(name));
 
@@ -329,7 +335,7 @@ static int join(struct options_parser *parser, const char **list, const char *mo
 		*list = more;
 		return 0;
 	}
-	joined = allocate(parser->options, strlen(*list) + strlen(more) + 2);
+	joined = parser__allocate(parser->options, strlen(*list) + strlen(more) + 2);
 	if (!joined)
 		return -ENOMEM;
 	sprintf(joined, "%s,%s", *list, more);
@@ -349,9 +355,10 @@ static int choose(struct options_parser *parser, const struct option_info *info,
 		}
 	for (int i = 0; info->choices[i]; i++)
 		near = suggest__nearer(arg, near, info->choices[i]);
-	usage(parser, NULL, "cannot use '--%s %s': not one of %s", info->name, arg, info->arg);
+	parser__usage(parser, NULL, "cannot use '--%s %s': not one of %s", info->name, arg,
+		      info->arg);
 	if (near)
-		hint(parser, "did you mean '--%s %s'?", info->name, near);
+		parser__hint(parser, "did you mean '--%s %s'?", info->name, near);
 	return -EINVAL;
 }
 
@@ -361,11 +368,11 @@ static int set_number(struct options_parser *parser, const struct option_info *i
 	int err = number__parse(arg, info->unit, info->min, info->max, number);
 
 	if (err == -ERANGE)
-		return usage(parser, NULL, "cannot use '--%s %s': not within %s", info->name, arg,
-			     info->range);
+		return parser__usage(parser, NULL, "cannot use '--%s %s': not within %s",
+				     info->name, arg, info->range);
 	if (err)
-		return usage(parser, NULL, "cannot use '--%s %s': not %s", info->name, arg,
-			     number__form(info->unit));
+		return parser__usage(parser, NULL, "cannot use '--%s %s': not %s", info->name, arg,
+				     number__form(info->unit));
 	return 0;
 }
 
@@ -383,8 +390,8 @@ static int apply(struct options_parser *parser, const struct option_info *info, 
 		return 0;
 	case OPTION_STRING:
 		if (!*arg)
-			return usage(parser, NULL, "cannot use '--%s': %s is empty", info->name,
-				     info->arg);
+			return parser__usage(parser, NULL, "cannot use '--%s': %s is empty",
+					     info->name, info->arg);
 		*(const char **)at = arg;
 		return 0;
 	case OPTION_LIST:
@@ -408,7 +415,7 @@ static int no_such_option(struct options_parser *parser, const char *word)
 	const char *near = NULL;
 	char name[64];
 
-	usage(parser, NULL, "cannot use '%s': no such option", word);
+	parser__usage(parser, NULL, "cannot use '%s': no such option", word);
 	if (len < 3 || word[1] != '-')
 		return -EINVAL;
 	snprintf(name, sizeof(name), "%.*s", (int)(len < 60 ? len : 60) - 2, word + 2);
@@ -417,13 +424,13 @@ static int no_such_option(struct options_parser *parser, const char *word)
 		if (strncmp(info->name, name, len - 2))
 			continue;
 		if (first)
-			return usage(parser, "write it in full",
-				     "cannot use '%.*s': it may be '--%s' or '--%s'", (int)len,
-				     word, first->name, info->name);
+			return parser__usage(parser, "write it in full",
+					     "cannot use '%.*s': it may be '--%s' or '--%s'",
+					     (int)len, word, first->name, info->name);
 		first = info;
 	}
 	if (near)
-		hint(parser, "did you mean '--%s'?", near);
+		parser__hint(parser, "did you mean '--%s'?", near);
 	return -EINVAL;
 }
 
@@ -438,12 +445,12 @@ static int refused(struct options_parser *parser, int code, const char *word)
 	else if (optopt)
 		info = find(parser->table, optopt, NULL, 0);
 	if (info && code == ':') {
-		usage(parser, NULL, "cannot use '%s': it needs %s", word, info->arg);
-		return hint(parser, "write '--%s %s'", info->name, info->arg);
+		parser__usage(parser, NULL, "cannot use '%s': it needs %s", word, info->arg);
+		return parser__hint(parser, "write '--%s %s'", info->name, info->arg);
 	}
 	if (info) {
-		usage(parser, NULL, "cannot use '%s': it takes no value", word);
-		return hint(parser, "write '--%s'", info->name);
+		parser__usage(parser, NULL, "cannot use '%s': it takes no value", word);
+		return parser__hint(parser, "write '--%s'", info->name);
 	}
 	return no_such_option(parser, optopt ? letter : word);
 }
@@ -521,332 +528,6 @@ static int scan(struct options_parser *parser, int argc, char *const argv[])
 	return 0;
 }
 
-/* ------------------------------------------------------------------ what is traced */
-
-static int set_monitor(struct options_parser *parser, const char *word)
-{
-	const struct monitor_info *info;
-	const char *near = NULL;
-	uint64_t pid;
-
-	for (info = options__monitors; info->name; info++) {
-		if (!strcmp(info->name, word)) {
-			parser->options->monitor = info->name;
-			return 0;
-		}
-		near = suggest__nearer(word, near, info->name);
-	}
-	usage(parser,
-	      parser->options->pikos_run
-		      ? "the monitors are functions, lines, function_memory and line_memory"
-		      : "the monitors are functions, lines, function_memory and line_memory; "
-			"a program goes after '--'",
-	      "cannot monitor '%s': no such monitor", word);
-	if (near)
-		hint(parser, "did you mean '%s'?", near);
-	else if (!parser->options->pikos_run &&
-		 !number__parse(word, NUMBER_COUNT, 1, MAX_PID, &pid))
-		hint(parser, "did you mean '-p %s'?", word);
-	return -EINVAL;
-}
-
-static int set_target(struct options_parser *parser)
-{
-	struct options *options = parser->options;
-	int err;
-
-	if (parser->n_words) {
-		err = set_monitor(parser, parser->words[0]);
-		if (err)
-			return err;
-	}
-	if (parser->n_words > 1) {
-		usage(parser, NULL, "cannot use '%s': one monitor, then only options",
-		      parser->words[1]);
-		return hint(parser, "a program goes after '--': pikos-trace %s -- %s ...",
-			    options->monitor, parser->words[1]);
-	}
-	if (parser->rest && options->n_pids)
-		return usage(
-			parser, "give one of them",
-			"cannot use '--pid' with a program after '--': either attaches or runs");
-	if (parser->rest && !parser->n_rest)
-		return usage(parser, "for example: pikos-trace -- python3 script.py",
-			     "cannot run a program: none after '--'");
-	if (!parser->rest && !options->n_pids)
-		return usage(parser,
-			     "attach with -p PID, or run a program: -- PROGRAM [ARG...] "
-			     "(pikos-trace --help)",
-			     "cannot trace: no process and no program given");
-	if (!parser->rest)
-		return 0;
-	options->argv = allocate(options, (parser->n_rest + 1) * sizeof(char *));
-	if (!options->argv)
-		return -ENOMEM;
-	memcpy(options->argv, parser->rest, parser->n_rest * sizeof(char *));
-	return 0;
-}
-
-/* As CPython makes it: joined, not resolved, so that co_filename is this very string. */
-static char *absolute(struct options *options, const char *path)
-{
-	char cwd[PATH_MAX], *whole;
-
-	while (!strncmp(path, "./", 2))
-		for (path += 2; *path == '/'; path++)
-			;
-	if (*path == '/')
-		cwd[0] = '\0';
-	else if (!getcwd(cwd, sizeof(cwd)))
-		return NULL;
-	whole = allocate(options, strlen(cwd) + strlen(path) + 2);
-	if (whole)
-		sprintf(whole, "%s%s%s", cwd, cwd[0] && cwd[1] ? "/" : "", path);
-	return whole;
-}
-
-/* MONITOR SCRIPT [ARG...], where words behind `--` follow those before it. */
-static int set_script(struct options_parser *parser)
-{
-	static const char form[] = "for example: pikos-run lines script.py --focused-on main";
-	struct options *options = parser->options;
-	const char *python = getenv("PIKOS_PYTHON");
-	int err;
-
-	for (int i = 0; i < parser->n_rest; i++)
-		parser->words[parser->n_words++] = parser->rest[i];
-	if (!parser->n_words)
-		return usage(parser, form, "cannot run a script: no monitor and no script given");
-	err = set_monitor(parser, parser->words[0]);
-	if (err)
-		return err;
-	if (parser->n_words < 2)
-		return usage(parser, form, "cannot run a script: none after '%s'",
-			     options->monitor);
-	options->script = absolute(options, parser->words[1]);
-	if (!options->script)
-		return usage(parser, "give its absolute path", "cannot run '%s': %s",
-			     parser->words[1], "the current directory is gone");
-	options->argv = allocate(options, (parser->n_words + 1) * sizeof(char *));
-	if (!options->argv)
-		return -ENOMEM;
-	memcpy(options->argv, parser->words, parser->n_words * sizeof(char *));
-	options->argv[0] = (char *)(python && *python ? python : "python3");
-	options->argv[1] = (char *)options->script;
-	return 0;
-}
-
-/* --list and --features: nothing is traced, so what is said about tracing is a mistake. */
-static int set_show(struct options_parser *parser)
-{
-	struct options *options = parser->options;
-	bool list = given(parser, "list");
-	const struct option_info *info;
-	const char *name = list ? "list" : "features";
-
-	if (parser->rest)
-		return usage(parser, NULL, "cannot use '--%s' with a program after '--'", name);
-	for (info = parser->table; info->name; info++)
-		if (given(parser, info->name) && strcmp(info->name, name) != 0 &&
-		    !(list && !strcmp(info->name, "pid")) && info->offset != AT(quiet) &&
-		    info->offset != AT(verbose))
-			return usage(parser, NULL, "cannot use '--%s' with '--%s'", info->name,
-				     name);
-	if (!list && parser->n_words)
-		return usage(parser, NULL, "cannot use '%s' with '--features'", parser->words[0]);
-	if (parser->n_words > 1 || options->n_pids > 1 || (parser->n_words && options->n_pids))
-		return usage(parser, "write '--list -p PID' or '--list FILE'",
-			     "cannot list more than one interpreter");
-	if (parser->n_words)
-		options->list_file = parser->words[0];
-	return 0;
-}
-
-/* ------------------------------------------------------------------ where records go */
-
-static bool ends_with(const char *text, const char *end)
-{
-	size_t len = strlen(text), end_len = strlen(end);
-
-	return len >= end_len && !strcmp(text + len - end_len, end);
-}
-
-static int set_recording(struct options_parser *parser)
-{
-	struct options *options = parser->options;
-	const char *output = options->output;
-
-	if (given(parser, "recording")) {
-		/* as said */
-	} else if (!output || !strcmp(output, "-")) {
-		options->recording = RECORDING_SCREEN;
-	} else if (ends_with(output, ".csv")) {
-		options->recording = RECORDING_CSV;
-	} else if (ends_with(output, ".log") || ends_with(output, ".txt")) {
-		options->recording = RECORDING_TEXT;
-	} else {
-		return usage(parser, "name it .csv, .log or .txt, or add --recording",
-			     "cannot use '--output %s': its suffix says no recording", output);
-	}
-	switch (options->recording) {
-	case RECORDING_SCREEN:
-		if (output && strcmp(output, "-") != 0)
-			return usage(parser, "a file is written by --recording text or csv",
-				     "cannot use '--output %s': the recording is screen", output);
-		options->output = NULL;
-		break;
-	case RECORDING_ZMQ:
-		if (output)
-			return usage(parser, "--zmq-endpoint says where to",
-				     "cannot use '--output %s': the recording is zmq", output);
-		break;
-	case RECORDING_TEXT:
-		options->output = output ? output : OPTIONS_DEFAULT_TEXT;
-		break;
-	case RECORDING_CSV:
-		options->output = output ? output : OPTIONS_DEFAULT_CSV;
-		break;
-	}
-	return 0;
-}
-
-#define ON(recording) (1u << (recording))
-
-/* Options that only some recordings understand. */
-static int check_recording(struct options_parser *parser)
-{
-	static const struct {
-		const char *name;
-		unsigned int recordings;
-		const char *hint;
-	} rules[] = {
-		{"plain", ON(RECORDING_SCREEN) | ON(RECORDING_TEXT), "it goes with screen or text"},
-		{"tree", ON(RECORDING_SCREEN) | ON(RECORDING_TEXT), "it goes with screen or text"},
-		{"csv-delimiter", ON(RECORDING_CSV), "it goes with --recording csv"},
-		{"buffered", ~ON(RECORDING_ZMQ), "messages are sent as they are made"},
-	};
-	enum recording recording = parser->options->recording;
-	const struct option_info *info;
-
-	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
-		if (given(parser, rules[i].name) && !(rules[i].recordings & ON(recording)))
-			return usage(parser, rules[i].hint,
-				     "cannot use '--%s': the recording is %s", rules[i].name,
-				     recordings[recording]);
-	for (info = parser->table; info->name; info++)
-		if (!strncmp(info->name, "zmq-", 4) && given(parser, info->name) &&
-		    recording != RECORDING_ZMQ)
-			return usage(parser, "it goes with --recording zmq",
-				     "cannot use '--%s': the recording is %s", info->name,
-				     recordings[recording]);
-	return 0;
-}
-
-/* ------------------------------------------------------------------ what does not go together */
-
-static int check_pairs(struct options_parser *parser)
-{
-	static const struct {
-		const char *a, *b, *reason;
-	} pairs[] = {
-		{"quiet", "verbose", "they contradict each other"},
-		{"plain", "tree", "plain fields are not indented"},
-		{"zmq-insecure", "zmq-curve-secret-key", "with keys it is not insecure"},
-		{"zmq-insecure", "zmq-curve-public-key", "with keys it is not insecure"},
-		{"list", "features", "one at a time"},
-	};
-	const struct options *options = parser->options;
-
-	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
-		if (given(parser, pairs[i].a) && given(parser, pairs[i].b))
-			return usage(parser, "give one of them",
-				     "cannot use '--%s' with '--%s': %s", pairs[i].a, pairs[i].b,
-				     pairs[i].reason);
-	if (options->lossless && options->transport == TRANSPORT_PERFBUF)
-		return usage(parser, "leave --transport to auto",
-			     "cannot use '--lossless' with '--transport perfbuf': "
-			     "it needs the ring buffer");
-	if (!options->zmq_secret_key_file != !options->zmq_public_key_file)
-		return usage(parser, "give both files",
-			     "cannot use '--zmq-curve-%s-key': the %s key is missing",
-			     options->zmq_secret_key_file ? "secret" : "public",
-			     options->zmq_secret_key_file ? "public" : "secret");
-	if (options->zmq_wait && strncmp(options->zmq_endpoint, "tcp://", 6) != 0)
-		return usage(parser, "take a tcp:// endpoint",
-			     "cannot use '--zmq-wait' with '%s': there is no port above it",
-			     options->zmq_endpoint);
-	return 0;
-}
-
-static int check_filters(struct options_parser *parser, const struct pikos_record_type *type)
-{
-	const struct options *options = parser->options;
-	struct pikos_filters *filters = pikos_filters__new();
-	int err = filters ? 0 : -ENOMEM;
-
-	for (int i = 0; !err && i < options->n_filters; i++) {
-		err = pikos_filters__add(filters, type, options->filters[i]);
-		if (err == -ENOENT) {
-			err = usage(parser, NULL, "cannot filter by '%s': %s has no such field",
-				    options->filters[i], options->monitor);
-			hint(parser, "its fields are");
-			for (int f = 0; f < type->n_fields; f++) {
-				size_t len = strlen(options->hint);
-
-				snprintf(parser->options->hint + len, sizeof(options->hint) - len,
-					 "%s %s", f ? "," : "", type->fields[f].name);
-			}
-		} else if (err == -EINVAL) {
-			usage(parser, "a filter is 'field=V1,V2', 'field!=V1' or 'change(field)'",
-			      "cannot filter by '%s': not a filter", options->filters[i]);
-		}
-	}
-	pikos_filters__free(filters);
-	return err;
-}
-
-/* What the record type decides. */
-static int check_records(struct options_parser *parser)
-{
-	struct options *options = parser->options;
-	struct pikos_record_type type;
-	int err;
-
-	if (!options->fields && options->n_pids > 1)
-		options->fields = "+pid";
-	err = pikos_record_type__init(&type, options->monitor, options->fields);
-	if (err == -EINVAL)
-		return usage(parser, "they are +pid, +tid and +time, comma separated, each once",
-			     "cannot add fields '%s': not extra fields", options->fields);
-	if (err)
-		return err;
-	if (options->tree && !type.functions)
-		return usage(parser, "it goes with functions or function_memory",
-			     "cannot use '--tree': the monitor is %s", options->monitor);
-	if (options->focus && !options->focus[strspn(options->focus, ", ")])
-		return usage(parser, "for example: --focused-on gcd or --focused-on file.py:gcd",
-			     "cannot focus on '%s': no function named", options->focus);
-	return check_filters(parser, &type);
-}
-
-static int finish(struct options_parser *parser)
-{
-	struct options *options = parser->options;
-	int err;
-
-	err = check_pairs(parser);
-	if (err)
-		return err;
-	if (options->action != ACTION_TRACE)
-		return set_show(parser);
-	err = options->pikos_run ? set_script(parser) : set_target(parser);
-	if (!err)
-		err = set_recording(parser);
-	if (!err)
-		err = check_recording(parser);
-	return err ? err : check_records(parser);
-}
-
 /* ------------------------------------------------------------------ the public functions */
 
 struct options *options__new(void)
@@ -885,13 +566,13 @@ int options__parse(struct options *options, int argc, char *const argv[])
 		options->pikos_run = true;
 		parser.table = options__run_table;
 	}
-	parser.words = allocate(options, (argc + 1) * sizeof(char *));
+	parser.words = parser__allocate(options, (argc + 1) * sizeof(char *));
 	if (!parser.words)
 		return -ENOMEM;
 	err = scan(&parser, argc, argv);
 	if (err || options->action == ACTION_HELP || options->action == ACTION_VERSION)
 		return err;
-	return finish(&parser);
+	return parser__finish(&parser);
 }
 
 int options__read_key(const char *path, char key[41])

@@ -91,8 +91,8 @@ struct options {
 	enum pikos_encoding zmq_encoding;
 	bool zmq_wait;
 	bool zmq_insecure;
-	const char *zmq_secret_key_file; /* both or none; see options__read_key */
-	const char *zmq_public_key_file;
+	const char *zmq_secret_key_file; /* NULL: none; see options__read_key */
+	const char *zmq_public_key_file; /* only with the secret one */
 
 	/* How long and how. */
 	uint64_t duration_ns; /* 0: no limit */
@@ -137,7 +137,7 @@ int options__read_key(const char *path, char key[41]);
 
 /* ------------------------------------------------------------------ the table */
 
-struct options_parser; /* private to options.c */
+struct options_parser; /* private: parser.h */
 
 enum option_kind {
 	OPTION_FLAG,   /* bool, set */

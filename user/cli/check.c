@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * A command line as a whole: what is traced, where its records go, what does not go together.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/parser.h"
+#include "cli/suggest.h"
+
+/* ------------------------------------------------------------------ what is traced */
+
+static int set_monitor(struct options_parser *parser, const char *word)
+{
+	const struct monitor_info *info;
+	const char *near = NULL;
+	uint64_t pid;
+
+	for (info = options__monitors; info->name; info++) {
+		if (!strcmp(info->name, word)) {
+			parser->options->monitor = info->name;
+			return 0;
+		}
+		near = suggest__nearer(word, near, info->name);
+	}
+	parser__usage(
+		parser,
+		parser->options->pikos_run
+			? "the monitors are functions, lines, function_memory and line_memory"
+			: "the monitors are functions, lines, function_memory and line_memory; "
+			  "a program goes after '--'",
+		"cannot monitor '%s': no such monitor", word);
+	if (near)
+		parser__hint(parser, "did you mean '%s'?", near);
+	else if (!parser->options->pikos_run &&
+		 !number__parse(word, NUMBER_COUNT, 1, OPTIONS_MAX_PID, &pid))
+		parser__hint(parser, "did you mean '-p %s'?", word);
+	return -EINVAL;
+}
+
+static int set_target(struct options_parser *parser)
+{
+	struct options *options = parser->options;
+	int err;
+
+	if (parser->n_words) {
+		err = set_monitor(parser, parser->words[0]);
+		if (err)
+			return err;
+	}
+	if (parser->n_words > 1) {
+		parser__usage(parser, NULL, "cannot use '%s': one monitor, then only options",
+			      parser->words[1]);
+		return parser__hint(parser, "a program goes after '--': pikos-trace %s -- %s ...",
+				    options->monitor, parser->words[1]);
+	}
+	if (parser->rest && options->n_pids)
+		return parser__usage(
+			parser, "give one of them",
+			"cannot use '--pid' with a program after '--': either attaches or runs");
+	if (parser->rest && !parser->n_rest)
+		return parser__usage(parser, "for example: pikos-trace -- python3 script.py",
+				     "cannot run a program: none after '--'");
+	if (!parser->rest && !options->n_pids)
+		return parser__usage(parser,
+				     "attach with -p PID, or run a program: -- PROGRAM [ARG...] "
+				     "(pikos-trace --help)",
+				     "cannot trace: no process and no program given");
+	if (!parser->rest)
+		return 0;
+	options->argv = parser__allocate(options, (parser->n_rest + 1) * sizeof(char *));
+	if (!options->argv)
+		return -ENOMEM;
+	memcpy(options->argv, parser->rest, parser->n_rest * sizeof(char *));
+	return 0;
+}
+
+/* As CPython makes it: joined, not resolved, so that co_filename is this very string. */
+static char *absolute(struct options *options, const char *path)
+{
+	char cwd[PATH_MAX], *whole;
+
+	while (!strncmp(path, "./", 2))
+		for (path += 2; *path == '/'; path++)
+			;
+	if (*path == '/')
+		cwd[0] = '\0';
+	else if (!getcwd(cwd, sizeof(cwd)))
+		return NULL;
+	whole = parser__allocate(options, strlen(cwd) + strlen(path) + 2);
+	if (whole)
+		sprintf(whole, "%s%s%s", cwd, cwd[0] && cwd[1] ? "/" : "", path);
+	return whole;
+}
+
+/* MONITOR SCRIPT [ARG...], where words behind `--` follow those before it. */
+static int set_script(struct options_parser *parser)
+{
+	static const char form[] = "for example: pikos-run lines script.py --focused-on main";
+	struct options *options = parser->options;
+	const char *python = getenv("PIKOS_PYTHON");
+	int err;
+
+	for (int i = 0; i < parser->n_rest; i++)
+		parser->words[parser->n_words++] = parser->rest[i];
+	if (!parser->n_words)
+		return parser__usage(parser, form,
+				     "cannot run a script: no monitor and no script given");
+	err = set_monitor(parser, parser->words[0]);
+	if (err)
+		return err;
+	if (parser->n_words < 2)
+		return parser__usage(parser, form, "cannot run a script: none after '%s'",
+				     options->monitor);
+	options->script = absolute(options, parser->words[1]);
+	if (!options->script)
+		return parser__usage(parser, "give its absolute path", "cannot run '%s': %s",
+				     parser->words[1], "the current directory is gone");
+	options->argv = parser__allocate(options, (parser->n_words + 1) * sizeof(char *));
+	if (!options->argv)
+		return -ENOMEM;
+	memcpy(options->argv, parser->words, parser->n_words * sizeof(char *));
+	options->argv[0] = (char *)(python && *python ? python : "python3");
+	options->argv[1] = (char *)options->script;
+	return 0;
+}
+
+/* --list and --features: nothing is traced, so what is said about tracing is a mistake. */
+static int set_show(struct options_parser *parser)
+{
+	struct options *options = parser->options;
+	bool list = parser__given(parser, "list");
+	const struct option_info *info;
+	const char *name = list ? "list" : "features";
+
+	if (parser->rest)
+		return parser__usage(parser, NULL, "cannot use '--%s' with a program after '--'",
+				     name);
+	for (info = parser->table; info->name; info++)
+		if (parser__given(parser, info->name) && strcmp(info->name, name) != 0 &&
+		    !(list && !strcmp(info->name, "pid")) &&
+		    info->offset != offsetof(struct options, quiet) &&
+		    info->offset != offsetof(struct options, verbose))
+			return parser__usage(parser, NULL, "cannot use '--%s' with '--%s'",
+					     info->name, name);
+	if (!list && parser->n_words)
+		return parser__usage(parser, NULL, "cannot use '%s' with '--features'",
+				     parser->words[0]);
+	if (parser->n_words > 1 || options->n_pids > 1 || (parser->n_words && options->n_pids))
+		return parser__usage(parser, "write '--list -p PID' or '--list FILE'",
+				     "cannot list more than one interpreter");
+	if (parser->n_words)
+		options->list_file = parser->words[0];
+	return 0;
+}
+
+/* ------------------------------------------------------------------ where records go */
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t len = strlen(text), end_len = strlen(end);
+
+	return len >= end_len && !strcmp(text + len - end_len, end);
+}
+
+static int set_recording(struct options_parser *parser)
+{
+	struct options *options = parser->options;
+	const char *output = options->output;
+
+	if (parser__given(parser, "recording")) {
+		/* as said */
+	} else if (!output || !strcmp(output, "-")) {
+		options->recording = RECORDING_SCREEN;
+	} else if (ends_with(output, ".csv")) {
+		options->recording = RECORDING_CSV;
+	} else if (ends_with(output, ".log") || ends_with(output, ".txt")) {
+		options->recording = RECORDING_TEXT;
+	} else {
+		return parser__usage(parser, "name it .csv, .log or .txt, or add --recording",
+				     "cannot use '--output %s': its suffix says no recording",
+				     output);
+	}
+	switch (options->recording) {
+	case RECORDING_SCREEN:
+		if (output && strcmp(output, "-") != 0)
+			return parser__usage(parser, "a file is written by --recording text or csv",
+					     "cannot use '--output %s': the recording is screen",
+					     output);
+		options->output = NULL;
+		break;
+	case RECORDING_ZMQ:
+		if (output)
+			return parser__usage(parser, "--zmq-endpoint says where to",
+					     "cannot use '--output %s': the recording is zmq",
+					     output);
+		break;
+	case RECORDING_TEXT:
+		options->output = output ? output : OPTIONS_DEFAULT_TEXT;
+		break;
+	case RECORDING_CSV:
+		options->output = output ? output : OPTIONS_DEFAULT_CSV;
+		break;
+	}
+	return 0;
+}
+
+#define ON(recording) (1u << (recording))
+
+static const char *recording_name(enum recording recording)
+{
+	static const char *const names[] = {
+		[RECORDING_SCREEN] = "screen",
+		[RECORDING_TEXT] = "text",
+		[RECORDING_CSV] = "csv",
+		[RECORDING_ZMQ] = "zmq",
+	};
+
+	return names[recording];
+}
+
+/* Options that only some recordings understand. */
+static int check_recording(struct options_parser *parser)
+{
+	static const struct {
+		const char *name;
+		unsigned int recordings;
+		const char *hint;
+	} rules[] = {
+		{"plain", ON(RECORDING_SCREEN) | ON(RECORDING_TEXT), "it goes with screen or text"},
+		{"tree", ON(RECORDING_SCREEN) | ON(RECORDING_TEXT), "it goes with screen or text"},
+		{"csv-delimiter", ON(RECORDING_CSV), "it goes with --recording csv"},
+	};
+	enum recording recording = parser->options->recording;
+	const struct option_info *info;
+
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		if (parser__given(parser, rules[i].name) && !(rules[i].recordings & ON(recording)))
+			return parser__usage(parser, rules[i].hint,
+					     "cannot use '--%s': the recording is %s",
+					     rules[i].name, recording_name(recording));
+	for (info = parser->table; info->name; info++)
+		if (!strncmp(info->name, "zmq-", 4) && parser__given(parser, info->name) &&
+		    recording != RECORDING_ZMQ)
+			return parser__usage(parser, "it goes with --recording zmq",
+					     "cannot use '--%s': the recording is %s", info->name,
+					     recording_name(recording));
+	return 0;
+}
+
+/* ------------------------------------------------------------------ what does not go together */
+
+static int check_pairs(struct options_parser *parser)
+{
+	static const struct {
+		const char *a, *b, *reason;
+	} pairs[] = {
+		{"quiet", "verbose", "they contradict each other"},
+		{"plain", "tree", "plain fields are not indented"},
+		{"zmq-insecure", "zmq-curve-secret-key", "with keys it is not insecure"},
+		{"zmq-insecure", "zmq-curve-public-key", "with keys it is not insecure"},
+		{"list", "features", "one at a time"},
+	};
+	const struct options *options = parser->options;
+
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+		if (parser__given(parser, pairs[i].a) && parser__given(parser, pairs[i].b))
+			return parser__usage(parser, "give one of them",
+					     "cannot use '--%s' with '--%s': %s", pairs[i].a,
+					     pairs[i].b, pairs[i].reason);
+	if (options->lossless && options->transport == TRANSPORT_PERFBUF)
+		return parser__usage(parser, "leave --transport to auto",
+				     "cannot use '--lossless' with '--transport perfbuf': "
+				     "it needs the ring buffer");
+	if (options->zmq_public_key_file && !options->zmq_secret_key_file)
+		return parser__usage(
+			parser, "add --zmq-curve-secret-key FILE",
+			"cannot use '--zmq-curve-public-key': the secret key is missing");
+	if (options->zmq_wait && strncmp(options->zmq_endpoint, "tcp://", 6) != 0)
+		return parser__usage(parser, "take a tcp:// endpoint",
+				     "cannot use '--zmq-wait' with '%s': there is no port above it",
+				     options->zmq_endpoint);
+	return 0;
+}
+
+static int check_filters(struct options_parser *parser, const struct pikos_record_type *type)
+{
+	const struct options *options = parser->options;
+	struct pikos_filters *filters = pikos_filters__new();
+	int err = filters ? 0 : -ENOMEM;
+
+	for (int i = 0; !err && i < options->n_filters; i++) {
+		err = pikos_filters__add(filters, type, options->filters[i]);
+		if (err == -ENOENT) {
+			err = parser__usage(parser, NULL,
+					    "cannot filter by '%s': %s has no such field",
+					    options->filters[i], options->monitor);
+			parser__hint(parser, "its fields are");
+			for (int f = 0; f < type->n_fields; f++) {
+				size_t len = strlen(options->hint);
+
+				snprintf(parser->options->hint + len, sizeof(options->hint) - len,
+					 "%s %s", f ? "," : "", type->fields[f].name);
+			}
+		} else if (err == -EINVAL) {
+			parser__usage(parser,
+				      "a filter is 'field=V1,V2', 'field!=V1' or 'change(field)'",
+				      "cannot filter by '%s': not a filter", options->filters[i]);
+		}
+	}
+	pikos_filters__free(filters);
+	return err;
+}
+
+/* What the record type decides. */
+static int check_records(struct options_parser *parser)
+{
+	struct options *options = parser->options;
+	struct pikos_record_type type;
+	int err;
+
+	if (!options->fields && options->n_pids > 1)
+		options->fields = "+pid";
+	err = pikos_record_type__init(&type, options->monitor, options->fields);
+	if (err == -EINVAL)
+		return parser__usage(parser,
+				     "they are +pid, +tid and +time, comma separated, each once",
+				     "cannot add fields '%s': not extra fields", options->fields);
+	if (err)
+		return err;
+	if (options->tree && !type.functions)
+		return parser__usage(parser, "it goes with functions or function_memory",
+				     "cannot use '--tree': the monitor is %s", options->monitor);
+	if (options->focus && !options->focus[strspn(options->focus, ", ")])
+		return parser__usage(parser,
+				     "for example: --focused-on gcd or --focused-on file.py:gcd",
+				     "cannot focus on '%s': no function named", options->focus);
+	return check_filters(parser, &type);
+}
+
+int parser__finish(struct options_parser *parser)
+{
+	struct options *options = parser->options;
+	int err;
+
+	err = check_pairs(parser);
+	if (err)
+		return err;
+	if (options->action != ACTION_TRACE)
+		return set_show(parser);
+	err = options->pikos_run ? set_script(parser) : set_target(parser);
+	if (!err)
+		err = set_recording(parser);
+	if (!err)
+		err = check_recording(parser);
+	return err ? err : check_records(parser);
+}
