@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: (BSD-3-Clause OR GPL-2.0-only) */
+/*
+ * Everything that differs between kernels 5.10 and 7.x, an accessor each. What a kernel has is
+ * found once by user/features.c and told by the constants below; nothing else in bpf/ knows a
+ * kernel release.
+ */
+#ifndef PIKOS_CORE_COMPAT_BPF_H
+#define PIKOS_CORE_COMPAT_BPF_H
+
+#include <bpf/bpf_core_read.h>
+
+__weak const volatile bool has_attach_cookie = false;	/* bpf_get_attach_cookie, 5.15 */
+__weak const volatile bool has_task_btf = false;	/* bpf_get_current_task_btf, 5.11 */
+__weak const volatile bool has_percpu_rss = false;	/* mm->rss_stat[] of percpu_counter, 6.2 */
+__weak const volatile bool has_adjacent_rss = false;	/* its counters allocated as one array, 6.6 */
+__weak const volatile __u32 n_possible_cpus = 1;
+
+#define MM_FILEPAGES  0
+#define MM_ANONPAGES  1
+#define MM_SHMEMPAGES 3
+
+/* Before 6.2. */
+struct mm_rss_stat___old {
+	atomic_long_t count[4];
+} __attribute__((preserve_access_index));
+
+struct mm_struct___old {
+	struct mm_rss_stat___old rss_stat;
+} __attribute__((preserve_access_index));
+
+/* Since 6.2. */
+struct mm_struct___percpu {
+	struct percpu_counter rss_stat[4];
+} __attribute__((preserve_access_index));
+
+/* Where each CPU's copy of per-CPU data lies from its common address; found by cpus.bpf.c. */
+__weak __u64 cpu_offsets[WIRE_MAX_CPUS];
+
+static __always_inline struct mm_struct *current_mm(void)
+{
+	struct task_struct *task;
+
+	if (has_task_btf)
+		return bpf_get_current_task_btf()->mm;
+	task = (void *)bpf_get_current_task();
+	return BPF_CORE_READ(task, mm);
+}
+
+/* All types' parts on one CPU with one read, where they lie side by side. */
+static __always_inline long rss_parts_adjacent(const __s32 *counters)
+{
+	__s32 parts[4];
+	long sum = 0;
+
+	for (__u32 cpu = 0; cpu < n_possible_cpus && cpu < WIRE_MAX_CPUS; cpu++) {
+		if (bpf_probe_read_kernel(parts, sizeof(parts),
+					  (const char *)counters + cpu_offsets[cpu]))
+			continue;
+		sum += (long)parts[MM_FILEPAGES] + parts[MM_ANONPAGES] + parts[MM_SHMEMPAGES];
+	}
+	return sum;
+}
+
+static __always_inline long rss_parts(const __s32 *counters)
+{
+	__s32 part;
+	long sum = 0;
+
+	for (__u32 cpu = 0; cpu < n_possible_cpus && cpu < WIRE_MAX_CPUS; cpu++)
+		if (!bpf_probe_read_kernel(&part, sizeof(part),
+					   (const char *)counters + cpu_offsets[cpu]))
+			sum += part;
+	return sum;
+}
+
+static __always_inline long rss_percpu(struct mm_struct *mm)
+{
+	struct mm_struct___percpu *percpu = (void *)mm;
+	long sum = BPF_CORE_READ(percpu, rss_stat[MM_FILEPAGES].count) +
+		   BPF_CORE_READ(percpu, rss_stat[MM_ANONPAGES].count) +
+		   BPF_CORE_READ(percpu, rss_stat[MM_SHMEMPAGES].count);
+
+	if (has_adjacent_rss)
+		return sum + rss_parts_adjacent(BPF_CORE_READ(percpu, rss_stat[0].counters));
+	return sum + rss_parts(BPF_CORE_READ(percpu, rss_stat[MM_FILEPAGES].counters)) +
+	       rss_parts(BPF_CORE_READ(percpu, rss_stat[MM_ANONPAGES].counters)) +
+	       rss_parts(BPF_CORE_READ(percpu, rss_stat[MM_SHMEMPAGES].counters));
+}
+
+static __always_inline long rss_atomic(struct mm_struct *mm)
+{
+	struct mm_struct___old *old = (void *)mm;
+
+	return BPF_CORE_READ(old, rss_stat.count[MM_FILEPAGES].counter) +
+	       BPF_CORE_READ(old, rss_stat.count[MM_ANONPAGES].counter) +
+	       BPF_CORE_READ(old, rss_stat.count[MM_SHMEMPAGES].counter);
+}
+
+/* Resident and mapped pages of the current process: the sum that /proc/PID/statm makes. */
+static __always_inline void current_memory(__u64 *rss, __u64 *vms)
+{
+	struct mm_struct *mm = current_mm();
+	long pages = 0;
+
+	*rss = *vms = 0;
+	if (!mm)
+		return;
+	pages = has_percpu_rss ? rss_percpu(mm) : rss_atomic(mm);
+	*rss = pages > 0 ? pages : 0;
+	*vms = BPF_CORE_READ(mm, total_vm);
+}
+
+/* The base that the thread's thread-local storage hangs on: its pthread_self on x86-64. */
+static __always_inline __u64 current_thread_pointer(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+#if defined(__TARGET_ARCH_x86)
+	return BPF_CORE_READ(task, thread.fsbase);
+#else
+	return BPF_CORE_READ(task, thread.uw.tp_value);
+#endif
+}
+
+#endif /* PIKOS_CORE_COMPAT_BPF_H */

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: (BSD-3-Clause OR GPL-2.0-only)
+/*
+ * What happens to the traced processes: exec, fork, the end of threads, stops by others.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include "bpf/state.bpf.h"
+#include "bpf/core_compat.bpf.h"
+#include "bpf/transport.bpf.h"
+
+#define SIGCONT 18
+#define SIGSTOP 19
+#define SIGTSTP 20
+#define SIGTTIN 21
+#define SIGTTOU 22
+#define SEND_SIG_PRIV ((void *)1) /* from the kernel itself */
+
+static __always_inline struct wire_target *target_of(__u32 tgid)
+{
+	__u32 *index = bpf_map_lookup_elem(&tgids, &tgid);
+
+	return index ? bpf_map_lookup_elem(&targets, index) : NULL;
+}
+
+static __always_inline void wake(void)
+{
+	void *ring = this_ring();
+
+	if (ring)
+		wake_loader(ring);
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task, int old_tid)
+{
+	__u32 tid = task->tgid;
+	struct wire_target *target = target_of(tid);
+
+	if (!target)
+		return 0;
+	bpf_map_delete_elem(&focus_depths, &tid);
+	bpf_map_delete_elem(&thread_states, &tid);
+	/* Before the first instruction of the new program. */
+	if (target->exec_stop)
+		bpf_send_signal(SIGSTOP);
+	__sync_fetch_and_add(&target->execs, 1);
+	wake();
+	return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+{
+	struct wire_target *target;
+
+	if (parent->tgid == child->tgid || parent->mm == child->mm)
+		return 0;
+	target = target_of(parent->tgid);
+	if (!target)
+		return 0;
+	__sync_fetch_and_add(&target->forks, 1);
+	wake();
+	return 0;
+}
+
+/* A thread that ends inside a focus, and whose number another may get. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(on_thread_exit, struct task_struct *task)
+{
+	__u32 tid = task->pid;
+
+	if (!target_of(task->tgid))
+		return 0;
+	bpf_map_delete_elem(&focus_depths, &tid);
+	bpf_map_delete_elem(&thread_states, &tid);
+	return 0;
+}
+
+/* Of the terminal's stop signals; NULL is the default, to stop. */
+static __always_inline void *handler_of(struct task_struct *task, int sig)
+{
+	if (sig == SIGTSTP)
+		return task->sighand->action[SIGTSTP - 1].sa.sa_handler;
+	if (sig == SIGTTIN)
+		return task->sighand->action[SIGTTIN - 1].sa.sa_handler;
+	return task->sighand->action[SIGTTOU - 1].sa.sa_handler;
+}
+
+/*
+ * --lossless stops a target and continues it; what its user stopped must stay stopped. Stops by
+ * default action count; ours come from the target itself, through bpf_send_signal.
+ */
+SEC("?tp_btf/signal_generate")
+int BPF_PROG(on_signal, int sig, struct kernel_siginfo *info, struct task_struct *task)
+{
+	struct wire_target *target;
+	__u32 sender;
+
+	if (sig < SIGCONT || sig > SIGTTOU)
+		return 0;
+	target = target_of(task->tgid);
+	if (!target)
+		return 0;
+	sender = bpf_get_current_pid_tgid() >> 32;
+	if (sig == SIGCONT)
+		target->user_stopped = target->user_stopped && sender == keeper_tgid;
+	else if (sig == SIGSTOP)
+		target->user_stopped |= !(info == SEND_SIG_PRIV && sender == task->tgid);
+	else if (!handler_of(task, sig))
+		target->user_stopped = 1;
+	return 0;
+}

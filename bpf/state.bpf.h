@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: (BSD-3-Clause OR GPL-2.0-only) */
+/*
+ * What the kernel side knows: knobs that the loader sets before loading (0 is off), and maps.
+ * Everything is weak: every unit includes it, the linker keeps one of each.
+ */
+#ifndef PIKOS_STATE_BPF_H
+#define PIKOS_STATE_BPF_H
+
+#include "bpf/wire.h"
+
+enum filter_mode { FILTER_OFF, FILTER_KEEP, FILTER_DROP };
+
+enum focus_mode { FOCUS_OFF, FOCUS_INSIDE, FOCUS_LINES };
+
+__weak const volatile bool emit_memory = false;  /* RSS and VMS with every event */
+__weak const volatile bool emit_to_perf = false; /* events through the perf buffer */
+__weak const volatile __u32 filter_focus = FOCUS_OFF;
+__weak const volatile __u32 n_rules = 0;
+__weak const volatile bool filter_window = false; /* only while a script's <module> runs */
+__weak const volatile __u64 window_name_hash = 0;
+__weak const volatile __u64 window_file_hash = 0;
+__weak const volatile __u32 filter_types = 0;	     /* bit per enum wire_type that is kept */
+__weak const volatile __u32 filter_names = 0;	     /* enum filter_mode of filter_strings */
+__weak const volatile __u32 filter_files = 0;	     /* the same for file names */
+__weak const volatile __u64 hash_seed = 0;
+__weak const volatile __u32 max_unread = 0;	     /* bytes in a buffer that wake the loader */
+__weak const volatile __u32 max_unread_paused = 0;  /* bytes that pause the target; --lossless */
+
+__weak const volatile __u32 keeper_tgid = 0; /* who continues what --lossless paused */
+
+/* Written by the loader while programs run. */
+struct {
+	__u32 generation; /* ids of older generations are made anew */
+	__u32 next_code;  /* ids handed out */
+} control __weak;
+
+struct code_key {
+	__u64 name, file; /* hashes in code_ids, addresses in code_addresses */
+	__u64 tgid;	  /* 0 in code_ids */
+};
+
+enum code_focus { CODE_OUTSIDE, CODE_FOCUSED, CODE_BY_RANGE };
+
+struct code_info {
+	__u64 name_hash, file_hash;
+	__u32 id;
+	__u32 generation;
+	__u8 focus;    /* enum code_focus */
+	__u8 filtered; /* by filter_names, filter_files */
+	__u16 unused;
+	__u32 rules; /* CODE_BY_RANGE: bit per rule whose ranges decide */
+};
+
+struct ring {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20);
+};
+
+/* One ring buffer per CPU: a single one has one lock for all. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct ring);
+} rings __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} perf_buffers __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, WIRE_MAX_TARGETS);
+	__type(key, __u32);
+	__type(value, struct wire_target);
+} targets __weak SEC(".maps");
+
+/* Target's index by its tgid, for tracepoints. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WIRE_MAX_TARGETS);
+	__type(key, __u32);
+	__type(value, __u32);
+} tgids __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WIRE_MAX_SITES);
+	__type(key, __u32);
+	__type(value, struct wire_site);
+} sites __weak SEC(".maps");
+
+/* Before cookies: the site by the address of its breakpoint. */
+struct site_key {
+	__u64 ip;
+	__u64 tgid;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WIRE_MAX_SITES);
+	__type(key, struct site_key);
+	__type(value, __u32);
+} site_addresses __weak SEC(".maps");
+
+/* By the pointers that the interpreter passes: right while the code they belong to lives. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct code_key);
+	__type(value, struct code_info);
+} code_addresses __weak SEC(".maps");
+
+/* By what the strings say: right for ever. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct code_key);
+	__type(value, struct code_info);
+} code_ids __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WIRE_MAX_RULES);
+	__type(key, __u32);
+	__type(value, struct wire_rule);
+} rules __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct wire_filter_key);
+	__type(value, __u8);
+} filter_strings __weak SEC(".maps");
+
+/* Focused functions on a thread's stack, by tid; a thread outside has no entry. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, __u32);
+} focus_depths __weak SEC(".maps");
+
+/* PyThreadState of a thread, by tid: WIRE_SITE_GENERATORS. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, __u64);
+} thread_states __weak SEC(".maps");
+
+#endif /* PIKOS_STATE_BPF_H */
