@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * CSV as Python's csv.writer writes it by default: CRLF, and quotes only around a field that holds
+ * the delimiter, a quote, CR or LF. Rows go straight into the stream's buffer: at 20 million
+ * events a second there are 50 ns for each.
+ */
+#include "pikos.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "recorder/digits.h"
+#include "recorder/recorder.h"
+#include "recorder/stream.h"
+
+struct csv {
+	struct stream *stream;
+	char delimiter;
+	bool usual; /* ',': what PIKOS_TEXT_PLAIN speaks of, and never in a number */
+	int n_fields;
+};
+
+static bool needs_quotes(const struct csv *csv, const char *data, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (data[i] == csv->delimiter || data[i] == '"' || data[i] == '\r' || data[i] == '\n')
+			return true;
+	return false;
+}
+
+/*
+ * memcpy for texts, which are short: half the time of a row were calls to the real one. The last
+ * chunk overlaps the one before, so that no byte outside is read.
+ */
+static inline char *put_bytes(char *out, const char *data, size_t len)
+{
+	size_t i;
+
+	if (len >= 16) {
+		for (i = 0; i + 16 <= len; i += 16)
+			memcpy(out + i, data + i, 16);
+		memcpy(out + len - 16, data + len - 16, 16);
+	} else if (len >= 8) {
+		memcpy(out, data, 8);
+		memcpy(out + len - 8, data + len - 8, 8);
+	} else if (len >= 4) {
+		memcpy(out, data, 4);
+		memcpy(out + len - 4, data + len - 4, 4);
+	} else {
+		for (i = 0; i < len; i++)
+			out[i] = data[i];
+	}
+	return out + len;
+}
+
+static char *put_quoted(char *out, const char *data, size_t len)
+{
+	size_t i;
+
+	*out++ = '"';
+	for (i = 0; i < len; i++) {
+		if (data[i] == '"')
+			*out++ = '"';
+		*out++ = data[i];
+	}
+	*out++ = '"';
+	return out;
+}
+
+static char *put_field(const struct csv *csv, char *out, const char *data, size_t len)
+{
+	if (needs_quotes(csv, data, len))
+		return put_quoted(out, data, len);
+	return put_bytes(out, data, len);
+}
+
+static char *put_number(const struct csv *csv, char *out, int64_t n)
+{
+	char digits[DIGITS_MAX];
+
+	return put_field(csv, out, digits, digits__signed(digits, n) - digits);
+}
+
+/* Most bytes that a field takes, with quotes, a delimiter and the end of the row. */
+static inline size_t field_bound(const struct pikos_value *v)
+{
+	return v->kind == PIKOS_TEXT ? 2 * (size_t)v->s->len + 5 : DIGITS_MAX + 5;
+}
+
+static int csv_prepare(void *ctx, const struct pikos_record_type *type)
+{
+	struct csv *csv = ctx;
+	size_t bound = 2;
+	char *out;
+	int i, err;
+
+	err = stream__open(csv->stream);
+	if (err)
+		return err;
+	csv->n_fields = type->n_fields;
+	for (i = 0; i < type->n_fields; i++)
+		bound += 2 * strlen(type->fields[i].name) + 3;
+	out = stream__reserve(csv->stream, bound, NULL);
+	if (!out)
+		return stream__status(csv->stream);
+	for (i = 0; i < type->n_fields; i++) {
+		if (i)
+			*out++ = csv->delimiter;
+		out = put_field(csv, out, type->fields[i].name, strlen(type->fields[i].name));
+	}
+	memcpy(out, "\r\n", 2);
+	stream__commit(csv->stream, out + 2, false);
+	return 0;
+}
+
+/* The row at out, or NULL when it may not fit before limit. */
+static char *put_row(const struct csv *csv, char *out, const char *limit,
+		     const struct pikos_value *v)
+{
+	/* Locals, because the bytes written could be csv's for all that the compiler knows. */
+	const struct pikos_value *end = v + csv->n_fields;
+	const char delimiter = csv->delimiter;
+	const bool usual = csv->usual;
+
+	for (; v < end; v++) {
+		if ((size_t)(limit - out) < field_bound(v))
+			return NULL;
+		if (v->kind == PIKOS_TEXT && usual && v->s->flags & PIKOS_TEXT_PLAIN)
+			out = put_bytes(out, v->s->data, v->s->len);
+		else if (v->kind == PIKOS_TEXT)
+			out = put_field(csv, out, v->s->data, v->s->len);
+		else if (v->kind == PIKOS_INT)
+			out = usual ? digits__signed(out, v->i) : put_number(csv, out, v->i);
+		*out++ = delimiter;
+	}
+	memcpy(out - 1, "\r\n", 2); /* over the last delimiter */
+	return out + 1;
+}
+
+static int csv_record(void *ctx, const struct pikos_record *record)
+{
+	const char *limit;
+	struct csv *csv = ctx;
+	size_t bound = 0;
+	char *out, *end;
+	int i;
+
+	out = stream__reserve(csv->stream, 0, &limit);
+	end = out ? put_row(csv, out, limit, record->values) : NULL;
+	if (!end) {
+		for (i = 0; i < csv->n_fields; i++)
+			bound += field_bound(&record->values[i]);
+		out = stream__reserve(csv->stream, bound, &limit);
+		if (!out)
+			return stream__status(csv->stream);
+		end = put_row(csv, out, limit, record->values);
+	}
+	stream__commit(csv->stream, end, true);
+	return 0;
+}
+
+static int csv_flush(void *ctx)
+{
+	return stream__flush(((struct csv *)ctx)->stream);
+}
+
+static int csv_finalize(void *ctx, const struct pikos_summary *summary)
+{
+	(void)summary;
+	return stream__close(((struct csv *)ctx)->stream);
+}
+
+static void csv_free(void *ctx)
+{
+	struct csv *csv = ctx;
+
+	stream__free(csv->stream);
+	free(csv);
+}
+
+static const char *csv_error(const void *ctx)
+{
+	return stream__error(((const struct csv *)ctx)->stream);
+}
+
+static const struct recorder_kind csv_kind = {
+	.ops = {csv_prepare, csv_record, csv_flush, csv_finalize, csv_free},
+	.error = csv_error,
+};
+
+struct pikos_recorder *pikos_recorder__csv(const struct pikos_output *out)
+{
+	char delimiter = out && out->delimiter ? out->delimiter : PIKOS_CSV_DELIMITER;
+	struct csv *csv;
+
+	if ((unsigned char)delimiter > 127 || strchr("\"\r\n", delimiter)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	csv = calloc(1, sizeof(*csv));
+	if (!csv)
+		return NULL;
+	csv->delimiter = delimiter;
+	csv->usual = delimiter == PIKOS_CSV_DELIMITER;
+	csv->stream = stream__new(out ? out->path : NULL, true);
+	if (!csv->stream) {
+		free(csv);
+		errno = ENOMEM;
+		return NULL;
+	}
+	return recorder__make(&csv_kind, csv);
+}
