@@ -283,6 +283,13 @@ static void test_symbols(void **state)
 	assert_int_equal(symbols[2].addr, 0);
 	close_notes(notes, fd);
 
+	/* Asked of another file: its value is that of a jump to it. */
+	((Elf64_Sym *)(f->bytes + FORGED_DYNSYM) + 1)->st_shndx = SHN_UNDEF;
+	notes = open_notes(f, &fd);
+	assert_int_equal(elf_notes__find_symbols(notes, symbols, 3), 1);
+	assert_int_equal(symbols[1].addr, 0);
+	close_notes(notes, fd);
+
 	forged__shdr(f, FORGED_SH_DYNSYM)->sh_size = UINT64_MAX;
 	notes = open_notes(f, &fd);
 	assert_int_equal(elf_notes__find_symbols(notes, symbols, 3), 0);
@@ -319,6 +326,7 @@ static void test_load_bias(void **state)
 {
 	struct forged *f = *state;
 	struct elf_notes *notes;
+	Elf64_Phdr text;
 	__u64 bias = 1;
 	int fd;
 
@@ -329,6 +337,25 @@ static void test_load_bias(void **state)
 	assert_int_equal(bias, 0x7f0000002000 - FORGED_DATA);
 	assert_int_equal(elf_notes__load_bias(notes, FORGED_TEXT, 0x1000, true, &bias), -ENXIO);
 	assert_int_equal(elf_notes__load_bias(notes, FORGED_TEXT, 0, false, &bias), -ENXIO);
+	close_notes(notes, fd);
+
+	/* mprotect splits a segment: the second part starts in the middle of it. */
+	forged__phdr(f, FORGED_PH_TEXT)->p_filesz = 0x2000;
+	forged__phdr(f, FORGED_PH_TEXT)->p_memsz = 0x2000;
+	notes = open_notes(f, &fd);
+	assert_int_equal(elf_notes__load_bias(notes, 0x7f0000001000, 0x1000, true, &bias), 0);
+	assert_int_equal(bias, 0x7f0000000000 - FORGED_TEXT);
+	close_notes(notes, fd);
+
+	/* The end of one segment and the start of another, listed first, share a page. */
+	text = *forged__phdr(f, FORGED_PH_TEXT);
+	*forged__phdr(f, FORGED_PH_TEXT) = *forged__phdr(f, FORGED_PH_DATA);
+	forged__phdr(f, FORGED_PH_TEXT)->p_flags = PF_R | PF_X;
+	forged__phdr(f, FORGED_PH_TEXT)->p_offset = 0x1000;
+	*forged__phdr(f, FORGED_PH_DATA) = text;
+	notes = open_notes(f, &fd);
+	assert_int_equal(elf_notes__load_bias(notes, 0x7f0000001000, 0x1000, true, &bias), 0);
+	assert_int_equal(bias, 0x7f0000001000 - FORGED_DATA);
 	close_notes(notes, fd);
 }
 
@@ -401,6 +428,24 @@ static void test_truncated_anywhere(void **state)
 	}
 }
 
+/* Notes are read up to a limit, even where the file has the bytes. */
+static void test_too_long_notes(void **state)
+{
+	struct forged *f = *state;
+	struct elf_notes *notes;
+	int fd;
+
+	forged__note(f, ENTRY_SITE, FORGED_BASE, 0, "python", "line", "");
+	forged__shdr(f, FORGED_SH_NOTE)->sh_size = 5 << 20;
+	fd = forged__fd(f);
+	assert_int_equal(ftruncate(fd, 8 << 20), 0);
+	notes = elf_notes__new(fd, "python");
+	assert_non_null(notes);
+	assert_int_equal(elf_notes__count(notes), 0);
+	assert_int_equal(elf_notes__rejected(notes), 1);
+	close_notes(notes, fd);
+}
+
 /* A sparse file whose tables say they are huge must not cost memory. */
 static void test_sparse_giant(void **state)
 {
@@ -437,7 +482,8 @@ int main(void)
 		TEST(test_without_sections),   TEST(test_symbols),
 		TEST(test_reading_by_address), TEST(test_load_bias),
 		TEST(test_headers_that_lie),   TEST(test_not_a_regular_file),
-		TEST(test_truncated_anywhere), TEST(test_sparse_giant),
+		TEST(test_truncated_anywhere), TEST(test_too_long_notes),
+		TEST(test_sparse_giant),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

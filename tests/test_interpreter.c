@@ -601,11 +601,64 @@ static int load_and_look(void)
 	return good ? 0 : 4;
 }
 
+/* A mapped libpython whose name is another file by now must not be taken for it. */
+static int map_and_replace(void)
+{
+	char dir[] = "/tmp/test_interpreter.XXXXXX", path[2][128];
+	struct forged *f = forge_with_probes(0x030b02f0);
+	struct interpreter_reason why;
+	struct interpreter *in;
+	int fd, err;
+
+	if (setgid(65534) || setuid(65534) || prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) || !mkdtemp(dir))
+		return 2;
+	for (int i = 0; i < 2; i++) {
+		snprintf(path[i], sizeof(path[i]), "%s/%s", dir, i ? "new" : SYSTEM_LIBPYTHON);
+		fd = open(path[i], O_RDWR | O_CREAT | O_CLOEXEC, 0700);
+		if (write(fd, f->bytes, FORGED_SIZE) != FORGED_SIZE)
+			return 3;
+		if (i == 0 &&
+		    mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0) == MAP_FAILED)
+			return 4;
+		close(fd);
+	}
+	free(f);
+	/* Replaced, the mapping's own name ends in " (deleted)": that one is the impostor. */
+	if (unlink(path[0]))
+		return 5;
+	snprintf(path[0], sizeof(path[0]), "%s/%s (deleted)", dir, SYSTEM_LIBPYTHON);
+	if (rename(path[1], path[0]))
+		return 6;
+	err = interpreter__of_pid(getpid(), &in, &why);
+	unlink(path[0]);
+	rmdir(dir);
+	return err == -ENOENT && why.problem == INTERPRETER_UNREADABLE ? 0 : 7;
+}
+
+static void expect_child(int (*body)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(body());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void test_replaced_library(void **state)
+{
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("skipped: not root\n");
+		skip();
+	}
+	expect_child(map_and_replace);
+}
+
 static void test_without_capabilities(void **state)
 {
 	void *library = dlopen(SYSTEM_LIBPYTHON, RTLD_LAZY | RTLD_LOCAL | RTLD_NOLOAD);
-	int status;
-	pid_t pid;
 
 	(void)state;
 	assert_null(library);
@@ -613,11 +666,7 @@ static void test_without_capabilities(void **state)
 		print_message("skipped: not root, or no " SYSTEM_LIBPYTHON "\n");
 		skip();
 	}
-	pid = fork();
-	if (pid == 0)
-		_exit(load_and_look());
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
+	expect_child(load_and_look);
 }
 
 static void test_processes_that_are_not_there(void **state)
@@ -660,6 +709,7 @@ int main(void)
 		cmocka_unit_test(test_chroot_and_jit),
 		cmocka_unit_test(test_hostile_mappings),
 		cmocka_unit_test(test_without_capabilities),
+		cmocka_unit_test(test_replaced_library),
 		cmocka_unit_test(test_processes_that_are_not_there),
 	};
 
