@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * The man page, the completions and --help name the same options, choices and monitors: each is
- * written by hand, the tables of options.h are what is true. Run from the top folder.
+ * The man page, the completions, README and --help name the same options, choices and monitors:
+ * each is written by hand, the tables of options.h are what is true. Run from the top folder.
  */
 #define _GNU_SOURCE /* memmem */
 #include <setjmp.h>
@@ -269,12 +269,39 @@ static void test_zsh_completion(void **state)
 	check_completion(ZSH, "'*'{-p", "_normal", "_arguments", "return");
 }
 
+/* README speaks of no option that does not exist; "--zmq-..." is a family. */
+static void test_readme(void **state)
+{
+	static const char foreign[] = "with-dtrace"; /* of CPython's configure */
+	char *text = read_file("README.md");
+	int n = 0;
+
+	(void)state;
+	for (char *at = text; (at = strstr(at, "--"));) {
+		size_t len = strspn(at += 2, "abcdefghijklmnopqrstuvwxyz-");
+
+		if (len && at[len - 1] != '-' && at[-3] != '-' &&
+		    strncmp(at, foreign, sizeof(foreign) - 1) != 0) {
+			if (!find(options__trace_table, at, len))
+				fail_msg("README.md has '--%.*s', which is no option", (int)len,
+					 at);
+			n++;
+		}
+		at += len;
+	}
+	assert_in_range(n, 30, 200);
+	for (const struct monitor_info *m = options__monitors; m->name; m++)
+		assert_non_null(strstr(text, m->name));
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_man_options),	cmocka_unit_test(test_man_monitors),
 		cmocka_unit_test(test_man_columns),	cmocka_unit_test(test_man_examples),
 		cmocka_unit_test(test_bash_completion), cmocka_unit_test(test_zsh_completion),
+		cmocka_unit_test(test_readme),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
