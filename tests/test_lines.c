@@ -53,7 +53,8 @@ static void text_of_lines(void **state)
 
 	(void)state;
 	assert_non_null(lines);
-	put("a.py", "def f():\n    return 1  \t\f\n\n\tx = '\f\v'\r\ny\rz \xc2\xa0\xe2\x80\x83\xe3\x80\x80\n"
+	put("a.py", "def f():\n    return 1  \t\f\n\n\tx = '\f\v'\r\ny\rz "
+		    "\xc2\xa0\xe2\x80\x83\xe3\x80\x80\n"
 		    "caf\xc3\xa9 \xff\nlast");
 	expect(lines, "a.py", 1, "def f():");
 	expect(lines, "a.py", 2, "    return 1");
@@ -108,7 +109,8 @@ static void encodings(void **state)
 		const char *want;
 	} cases[] = {
 		{"# -*- coding: latin-1 -*-\ncaf\xe9\n", 2, "caf\xc3\xa9"},
-		{"#!/usr/bin/python\n# vim: set fileencoding=ISO_8859-15 :\n\xa4\n", 3, "\xe2\x82\xac"},
+		{"#!/usr/bin/python\n# vim: set fileencoding=ISO_8859-15 :\n\xa4\n", 3,
+		 "\xe2\x82\xac"},
 		{"\n# coding=koi8_r\n\xc1\n", 3, "\xd0\xb0"},
 		{"#\r\n# coding=cp1252\r\n\x80\x81.\r\n", 3, "\xe2\x82\xac\\x81."},
 		{"# coding: euc_jp\n\xa4\xa2\n\xa4\n", 2, "\xe3\x81\x82"},
@@ -258,7 +260,8 @@ static int bench(void)
 	enum { N = 20000000 };
 
 	for (int i = 0; i < 8; i++) {
-		snprintf(paths[i], sizeof(paths[i]), "/tmp/pikos/some/longer/path/of/a/module%d.py", i);
+		snprintf(paths[i], sizeof(paths[i]), "/tmp/pikos/some/longer/path/of/a/module%d.py",
+			 i);
 		lines__file(lines, paths[i], strlen(paths[i]));
 	}
 	clock_gettime(CLOCK_MONOTONIC, &a);
@@ -296,9 +299,9 @@ static int make_tree(void **state)
 
 static int remove_tree(void **state)
 {
-	static const char *const names[] = {"a.py", "empty.py", "e.py", "big1.py", "big2.py",
-					    "big3.py", "big4.py", "newlines.py", "long.py",
-					    "same.py"};
+	static const char *const names[] = {"a.py",    "empty.py", "e.py",    "big1.py",
+					    "big2.py", "big3.py",  "big4.py", "newlines.py",
+					    "long.py", "same.py"};
 
 	(void)state;
 	reader__free(reader);
@@ -311,14 +314,10 @@ static int remove_tree(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(text_of_lines),
-		cmocka_unit_test(no_source),
-		cmocka_unit_test(encodings),
-		cmocka_unit_test(decoding_never_fails),
-		cmocka_unit_test(eviction),
-		cmocka_unit_test(too_large),
-		cmocka_unit_test(many_names),
-		cmocka_unit_test(two_targets),
+		cmocka_unit_test(text_of_lines), cmocka_unit_test(no_source),
+		cmocka_unit_test(encodings),	 cmocka_unit_test(decoding_never_fails),
+		cmocka_unit_test(eviction),	 cmocka_unit_test(too_large),
+		cmocka_unit_test(many_names),	 cmocka_unit_test(two_targets),
 	};
 
 	(void)argv;

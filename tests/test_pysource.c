@@ -81,19 +81,19 @@ static void nesting(void **state)
 
 static void strings(void **state)
 {
-	struct pysource *s = scan(
-		"a = f\"{x[\"def f(): {\"]} {y!r:>{w}} {{ }\" ; b = rb'\\'  # '\n"
-		"def a(): pass\n"
-		"c = f'{d[\"k\"]:'  # an old one that does not end under 3.12's rules: }\n"
-		"def b(): pass\n"
-		"e = F\"\"\"{\n  f'{1}'  # \"comment\n  }\ndef no(): pass\n\"\"\"\n"
-		"def c(): pass\n"
-		"g = f'\\N{LEFT CURLY BRACKET}' rf'\\{x}' f'\\{x}' t'{1}'\n"
-		"def d(): pass\n"
-		"h = 'unfinished\n"
-		"def e(): pass\n"
-		"i = 'a\\\ndef no(): \\\r\n '\n"
-		"def f(): \\\n  pass\n");
+	struct pysource *s =
+		scan("a = f\"{x[\"def f(): {\"]} {y!r:>{w}} {{ }\" ; b = rb'\\'  # '\n"
+		     "def a(): pass\n"
+		     "c = f'{d[\"k\"]:'  # an old one that does not end under 3.12's rules: }\n"
+		     "def b(): pass\n"
+		     "e = F\"\"\"{\n  f'{1}'  # \"comment\n  }\ndef no(): pass\n\"\"\"\n"
+		     "def c(): pass\n"
+		     "g = f'\\N{LEFT CURLY BRACKET}' rf'\\{x}' f'\\{x}' t'{1}'\n"
+		     "def d(): pass\n"
+		     "h = 'unfinished\n"
+		     "def e(): pass\n"
+		     "i = 'a\\\ndef no(): \\\r\n '\n"
+		     "def f(): \\\n  pass\n");
 	static const char *const want[] = {"a", "b", "c", "d", "e", "f"};
 
 	(void)state;
@@ -107,7 +107,8 @@ static void strings(void **state)
 
 static void newlines_and_indentation(void **state)
 {
-	struct pysource *s = scan("\xef\xbb\xbf" "def a():\r\n  pass\r\rdef b():\r  pass\n"
+	struct pysource *s = scan("\xef\xbb\xbf"
+				  "def a():\r\n  pass\r\rdef b():\r  pass\n"
 				  "if x:\n        def c():\n\t pass\n\tdef d(): 0\n"
 				  "\f\ndef e(): 0\n"
 				  "    \\\n\nprint()\\\n\n");
@@ -139,8 +140,8 @@ static void lookups(void **state)
 	pysource__free(s);
 }
 
-static void check_binding(const struct pysource *s, size_t i, const char *module,
-			  const char *name, const char *as, int line)
+static void check_binding(const struct pysource *s, size_t i, const char *module, const char *name,
+			  const char *as, int line)
 {
 	const struct pysource_binding *b = pysource__binding(s, i);
 
@@ -179,9 +180,9 @@ static void bindings(void **state)
 /* Time and depth must stay bounded: each of these was quadratic or deep in some design. */
 static void garbage(void **state)
 {
-	static const char *const units[] = {"f'{", "f\"\"\"{", "(", "def f(\n", "f'{f\"{", "\\\n",
-					    "class A:\n ", "@", "rf'''{:", "\r", "import a,",
-					    "from . import (", "\xff\xfe", "f'{x:{y:{"};
+	static const char *const units[] = {
+		"f'{", "f\"\"\"{", "(",	 "def f(\n",  "f'{f\"{",	 "\\\n",     "class A:\n ",
+		"@",   "rf'''{:",  "\r", "import a,", "from . import (", "\xff\xfe", "f'{x:{y:{"};
 	enum { SIZE = 1 << 20 };
 	char *text = malloc(SIZE);
 

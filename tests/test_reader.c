@@ -253,8 +253,7 @@ static void capabilities_of_a_namespace(void **state)
 
 static void another_root(void **state)
 {
-	struct reader *r =
-		reader_of((struct shape){.uid = NOBODY, .root = tree, .cwd = "/sub"});
+	struct reader *r = reader_of((struct shape){.uid = NOBODY, .root = tree, .cwd = "/sub"});
 	char path[PATH_MAX];
 
 	(void)state;
@@ -579,8 +578,13 @@ static void who_it_is(void **state)
 static void what_it_was_told(void **state)
 {
 	char *argv[] = {"/bin/sleep", "600", NULL};
-	char *envp[] = {"PYTHONPATH=/a:/b", "PYTHONPATH=/second", "HOME=", "PYTHONPATHX=/no",
-			"PYTHONNOUSERSITE=1", "=", NULL};
+	char *envp[] = {"PYTHONPATH=/a:/b",
+			"PYTHONPATH=/second",
+			"HOME=",
+			"PYTHONPATHX=/no",
+			"PYTHONNOUSERSITE=1",
+			"=",
+			NULL};
 	int closed[2], status;
 	struct identity *id;
 	pid_t pid;
@@ -670,8 +674,8 @@ static int make_tree(void **state)
 
 static int remove_tree(void **state)
 {
-	static const char *const names[] = {"private/x.py", "x.py", "of-daemon", "of-group", "huge",
-					    "fifo", "link-to-shadow", "absolute"};
+	static const char *const names[] = {"private/x.py", "x.py", "of-daemon",      "of-group",
+					    "huge",	    "fifo", "link-to-shadow", "absolute"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

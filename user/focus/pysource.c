@@ -20,14 +20,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_SIZE      (64u << 20)
-#define MAX_NAME      1000	 /* bytes of one name */
-#define MAX_DEFS      200000
-#define MAX_BINDINGS  100000
-#define MAX_TEXT      (64u << 20) /* bytes of all names */
-#define MAX_TOKENS    50000	  /* of one import statement */
-#define MAX_ASSIGNED  32	  /* tokens of an assignment that is looked at */
-#define MAX_FSTRINGS  40	  /* nested in one another */
+#define MAX_SIZE     (64u << 20)
+#define MAX_NAME     1000 /* bytes of one name */
+#define MAX_DEFS     200000
+#define MAX_BINDINGS 100000
+#define MAX_TEXT     (64u << 20) /* bytes of all names */
+#define MAX_TOKENS   50000	 /* of one import statement */
+#define MAX_ASSIGNED 32		 /* tokens of an assignment that is looked at */
+#define MAX_FSTRINGS 40		 /* nested in one another */
 
 struct token {
 	const char *at;
@@ -425,8 +425,8 @@ static bool dotted(const struct token *t, size_t n, size_t *i, char *out, size_t
 	size_t used = 0;
 
 	for (; *i < n; (*i)++) {
-		if (!token_is(t[*i], ".") && (!token_is_name(t[*i]) || token_is(t[*i], "import") ||
-					      token_is(t[*i], "as")))
+		if (!token_is(t[*i], ".") &&
+		    (!token_is_name(t[*i]) || token_is(t[*i], "import") || token_is(t[*i], "as")))
 			break;
 		if (used && is_name(out[used - 1]) && t[*i].at[0] != '.')
 			break;
@@ -471,8 +471,8 @@ static void parse_import(struct scanner *s, const struct token *t, size_t n, int
 		} else {
 			module[strcspn(module, ".")] = '\0';
 			if (*module)
-				add_binding(s, module, NULL,
-					    (struct token){module, strlen(module)}, line);
+				add_binding(s, module, NULL, (struct token){module, strlen(module)},
+					    line);
 		}
 		if (i < n && token_is(t[i], ","))
 			i++;
@@ -554,8 +554,8 @@ static void add_token(struct scanner *s, const char *at, size_t len)
 	if (!s->collect)
 		return;
 	if (s->n_tokens == 0)
-		s->max_tokens = token_is(t, "from") || token_is(t, "import") ? MAX_TOKENS
-									      : MAX_ASSIGNED;
+		s->max_tokens =
+			token_is(t, "from") || token_is(t, "import") ? MAX_TOKENS : MAX_ASSIGNED;
 	if (s->n_tokens == s->max_tokens ||
 	    !grow(s, (void **)&s->tokens, &s->cap_tokens, s->n_tokens, sizeof(t))) {
 		s->collect = false;

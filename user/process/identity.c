@@ -13,9 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_STATUS   (1u << 20) /* 65536 groups of up to 11 bytes and the rest */
-#define MAX_ARGS     4096
-#define EXEC_TRIES   5
+#define MAX_STATUS (1u << 20) /* 65536 groups of up to 11 bytes and the rest */
+#define MAX_ARGS   4096
+#define EXEC_TRIES 5
 
 /* Bits of CapEff; linux/capability.h has them as numbers too. */
 #define CAP_BIT_DAC_OVERRIDE	(1ull << 1)
@@ -189,8 +189,8 @@ static int open_dirs(struct identity *id, int dir)
 		err = open_at(dir, "cwd", &id->cwd_fd);
 	if (err)
 		return err;
-	id->same_root = same_file(dir, "root", "/") &&
-			same_file(dir, "ns/mnt", "/proc/self/ns/mnt");
+	id->same_root =
+		same_file(dir, "root", "/") && same_file(dir, "ns/mnt", "/proc/self/ns/mnt");
 	return 0;
 }
 
@@ -238,6 +238,7 @@ static int set_variable(struct identity_env *env, const char *entry)
 		const char *name;
 		char **value;
 	} const names[] = {
+		{"PWD=", &env->pwd},
 		{"PATH=", &env->path},
 		{"HOME=", &env->home},
 		{"PYTHONPATH=", &env->pythonpath},
@@ -393,6 +394,7 @@ void identity__free(struct identity *id)
 	free(id->argv);
 	free(id->groups);
 	free(id->exe);
+	free(id->env.pwd);
 	free(id->env.path);
 	free(id->env.home);
 	free(id->env.pythonpath);

@@ -19,14 +19,15 @@
 
 /* The variables that decide where Python finds modules; NULL when unset. */
 struct identity_env {
-	char *path;	       /* PATH */
-	char *home;	       /* HOME */
-	char *pythonpath;      /* PYTHONPATH */
-	char *pythonhome;      /* PYTHONHOME */
-	char *virtual_env;     /* VIRTUAL_ENV */
-	char *pythonuserbase;  /* PYTHONUSERBASE */
-	bool nousersite;       /* PYTHONNOUSERSITE */
-	bool safepath;	       /* PYTHONSAFEPATH (3.11) */
+	char *pwd;	      /* PWD: where a shell was when it started the program, perhaps */
+	char *path;	      /* PATH */
+	char *home;	      /* HOME */
+	char *pythonpath;     /* PYTHONPATH */
+	char *pythonhome;     /* PYTHONHOME */
+	char *virtual_env;    /* VIRTUAL_ENV */
+	char *pythonuserbase; /* PYTHONUSERBASE */
+	bool nousersite;      /* PYTHONNOUSERSITE */
+	bool safepath;	      /* PYTHONSAFEPATH (3.11) */
 };
 
 struct identity {

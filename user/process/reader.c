@@ -682,8 +682,8 @@ static int await_reply(struct reader *reader, struct reply *reply, int *fd)
 }
 
 /* @return 0 or -errno, of the request or of the reader; fd may be NULL when none is expected */
-static int ask(struct reader *reader, enum operation op, const char *path, size_t len,
-	       uint64_t max, struct reply *reply, int *fd)
+static int ask(struct reader *reader, enum operation op, const char *path, size_t len, uint64_t max,
+	       struct reply *reply, int *fd)
 {
 	struct request request = {.op = op, .serial = ++reader->serial, .max = max};
 	size_t size = offsetof(struct request, path) + len + 1;
@@ -748,8 +748,8 @@ static int take(int fd, uint64_t size, uint64_t max, char **data)
 	return 0;
 }
 
-int reader__read_file(struct reader *reader, const char *path, size_t len, size_t max,
-		      char **data, size_t *size)
+int reader__read_file(struct reader *reader, const char *path, size_t len, size_t max, char **data,
+		      size_t *size)
 {
 	struct reply reply;
 	int fd, err = ask(reader, OP_READ, path, len, max, &reply, &fd);

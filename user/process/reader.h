@@ -62,8 +62,8 @@ int reader__open(struct reader *reader, const char *path, size_t len);
  * @param data malloc'ed, a NUL after the last byte that size does not count
  * @param max bytes; -EFBIG when the file is longer
  */
-int reader__read_file(struct reader *reader, const char *path, size_t len, size_t max,
-		      char **data, size_t *size);
+int reader__read_file(struct reader *reader, const char *path, size_t len, size_t max, char **data,
+		      size_t *size);
 
 /* @brief The path without symlinks, as the target sees it, NUL-terminated.
  * @return its length or -errno; -ENAMETOOLONG: out is too small (PATH_MAX always fits) */
