@@ -338,6 +338,7 @@ static void has_no_rights(void **state)
 	struct reader *r = reader_of((struct shape){.uid = NOBODY, .group = 4242});
 	pid_t pid = pid_of(r);
 	char value[256], path[64];
+	struct stat st;
 	int own;
 
 	(void)state;
@@ -353,13 +354,15 @@ static void has_no_rights(void **state)
 	assert_string_equal(value, "\t65534\t65534\t65534\t65534\n");
 	status_line(pid, "Groups:", value);
 	assert_string_equal(value, "\t4242 \n");
+	/* Not dumpable: /proc shows root as the owner, and the target's user cannot ptrace it. */
+	snprintf(path, sizeof(path), "/proc/%d/mem", pid);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_uid, 0);
 	/* The socket, /proc/self/fd, and nothing of ours. */
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	own = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(own >= 0);
 	for (int fd = 0, n = 0; fd < 1024; fd++) {
-		struct stat st;
-
 		snprintf(path, sizeof(path), "%d", fd);
 		n += !fstatat(own, path, &st, AT_SYMLINK_NOFOLLOW);
 		if (fd == 1023)
