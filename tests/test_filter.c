@@ -116,9 +116,18 @@ static void matches_escaped_bytes(void **state)
 
 static void refuses_what_is_none(void **state)
 {
-	static const char *const bad[] = {"",	       "function",  "=gcd",	  "!=gcd",
-					  "function=", "lineNo=x",  "lineNo=1x",  "lineNo= 1",
-					  "lineNo=1,", "function=a,,b", "change()", "change(",
+	static const char *const bad[] = {"",
+					  "function",
+					  "=gcd",
+					  "!=gcd",
+					  "function=",
+					  "lineNo=x",
+					  "lineNo=1x",
+					  "lineNo= 1",
+					  "lineNo=1,",
+					  "function=a,,b",
+					  "change()",
+					  "change(",
 					  "lineNo=99999999999999999999"};
 	static const char *const unknown[] = {"RSS=1", "change(line)", "func=a", "function =a"};
 	struct pikos_filters *filters = pikos_filters__new();

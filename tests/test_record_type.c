@@ -87,8 +87,8 @@ static void adds_leading_columns(void **state)
 
 static void refuses_other_columns(void **state)
 {
-	static const char *const bad[] = {"pid", "+index", "+pi", "+pid,", ",+pid", "+pid,+pid",
-					  "+pid +tid", "+", "+pidx"};
+	static const char *const bad[] = {"pid",       "+index",    "+pi", "+pid,", ",+pid",
+					  "+pid,+pid", "+pid +tid", "+",   "+pidx"};
 	struct pikos_record_type type;
 	size_t i;
 

@@ -30,11 +30,11 @@ static void escapes_invalid_bytes(void **state)
 {
 	(void)state;
 	check_sanitized("\xff", 1, "\\xff");
-	check_sanitized("\xc0\x80", 2, "\\xc0\\x80");		      /* overlong NUL */
-	check_sanitized("\xe0\x80\xaf", 3, "\\xe0\\x80\\xaf");	      /* overlong */
-	check_sanitized("\xed\xa0\x80", 3, "\\xed\\xa0\\x80");	      /* surrogate */
+	check_sanitized("\xc0\x80", 2, "\\xc0\\x80");			/* overlong NUL */
+	check_sanitized("\xe0\x80\xaf", 3, "\\xe0\\x80\\xaf");		/* overlong */
+	check_sanitized("\xed\xa0\x80", 3, "\\xed\\xa0\\x80");		/* surrogate */
 	check_sanitized("\xf4\x90\x80\x80", 4, "\\xf4\\x90\\x80\\x80"); /* above U+10FFFF */
-	check_sanitized("a\xe2\x82", 3, "a\\xe2\\x82");		      /* cut */
+	check_sanitized("a\xe2\x82", 3, "a\\xe2\\x82");			/* cut */
 	check_sanitized("\xe2\x82(", 3, "\\xe2\\x82(");
 }
 
@@ -115,8 +115,9 @@ static void escapes_controls(void **state)
 	check_escaped("été 🐍", strlen("été 🐍"), "été 🐍", 5);
 	check_escaped("a\xe2\x80\x8d"
 		      "b",
-		      5, "a\xe2\x80\x8d"
-			 "b",
+		      5,
+		      "a\xe2\x80\x8d"
+		      "b",
 		      3); /* joiners belong to words and emoji */
 }
 
@@ -141,9 +142,9 @@ static void makes_texts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(keeps_valid_text),    cmocka_unit_test(escapes_invalid_bytes),
-		cmocka_unit_test(agrees_with_python),  cmocka_unit_test(flags_what_is_plain),
-		cmocka_unit_test(escapes_controls),    cmocka_unit_test(makes_texts),
+		cmocka_unit_test(keeps_valid_text),   cmocka_unit_test(escapes_invalid_bytes),
+		cmocka_unit_test(agrees_with_python), cmocka_unit_test(flags_what_is_plain),
+		cmocka_unit_test(escapes_controls),   cmocka_unit_test(makes_texts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,8 +160,8 @@ static struct pikos_value text(const struct pikos_text *s)
 	return (struct pikos_value){.kind = PIKOS_TEXT, .s = s};
 }
 
-static void set(const struct pikos_record_type *type, struct pikos_value values[],
-		const char *name, struct pikos_value value)
+static void set(const struct pikos_record_type *type, struct pikos_value values[], const char *name,
+		struct pikos_value value)
 {
 	int i = pikos_record_type__field(type, name);
 

@@ -26,7 +26,8 @@ static bool needs_quotes(const struct csv *csv, const char *data, size_t len)
 	size_t i;
 
 	for (i = 0; i < len; i++)
-		if (data[i] == csv->delimiter || data[i] == '"' || data[i] == '\r' || data[i] == '\n')
+		if (data[i] == csv->delimiter || data[i] == '"' || data[i] == '\r' ||
+		    data[i] == '\n')
 			return true;
 	return false;
 }

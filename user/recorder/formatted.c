@@ -19,6 +19,7 @@ struct formatted {
 	struct stream *stream;
 	bool plain, want_tree;
 	struct tree *tree;
+	const char *error; /* of what is not the stream's */
 	int n_fields;
 	struct pikos_cell headers[PIKOS_MAX_FIELDS], lines[PIKOS_MAX_FIELDS];
 };
@@ -102,8 +103,11 @@ static int formatted_prepare(void *ctx, const struct pikos_record_type *type)
 	f->tree = NULL;
 	if (f->want_tree) {
 		f->tree = tree__new(type);
-		if (!f->tree)
+		if (!f->tree) {
+			f->error = errno == ENOMEM ? "cannot draw a tree: out of memory"
+						   : "cannot draw a tree: the monitor has no calls";
 			return -errno;
+		}
 	}
 	set_cells(f, type);
 	err = stream__open(f->stream);
@@ -150,7 +154,9 @@ static void formatted_free(void *ctx)
 
 static const char *formatted_error(const void *ctx)
 {
-	return stream__error(((const struct formatted *)ctx)->stream);
+	const struct formatted *f = ctx;
+
+	return f->error ? f->error : stream__error(f->stream);
 }
 
 static const struct recorder_kind formatted_kind = {

@@ -9,8 +9,8 @@
 
 struct recorder_kind {
 	struct pikos_recorder_ops ops;
-	const char *(*error)(const void *ctx);	 /* words for the last failure; NULL: never any */
-	uint64_t (*dropped)(const void *ctx); /* NULL: none */
+	const char *(*error)(const void *ctx); /* words for the last failure; NULL: never any */
+	uint64_t (*dropped)(const void *ctx);  /* NULL: none */
 };
 
 /*

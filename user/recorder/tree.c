@@ -29,8 +29,8 @@ struct thread {
 	uint32_t pid, tid;
 	struct call *calls;
 	size_t depth, cap;
-	size_t uncounted; /* open calls above calls[depth - 1] that were not kept */
-	uint64_t used;	  /* tick of the last record */
+	size_t uncounted;    /* open calls above calls[depth - 1] that were not kept */
+	uint64_t used;	     /* tick of the last record */
 	struct thread *next; /* in the bucket */
 };
 
@@ -302,7 +302,8 @@ static char *put_change(const struct tree *tree, char *out, const struct call *c
 static char *put_place(const struct tree *tree, char *out, const char *arrow, size_t depth,
 		       const struct pikos_record *record)
 {
-	static const struct pikos_cell name = {'<', 0, "  "}, file = {'<', 0, ":"}, line = {'<', 0, ""};
+	static const struct pikos_cell name = {'<', 0, "  "}, file = {'<', 0, ":"},
+				       line = {'<', 0, ""};
 	size_t indent = depth < MAX_INDENT ? depth : MAX_INDENT;
 
 	out = put_string(out, "| ");

@@ -446,14 +446,20 @@ static int wait_for_room(struct zmq_socket *s, int err)
 	return now_ms() < s->deadline ? 0 : -EAGAIN;
 }
 
+/* PUB refuses at once; so does PUSH when its 2 s are over, but for what there is room for. */
+static int patience(const struct zmq_socket *s)
+{
+	if (s->deadline && now_ms() >= s->deadline)
+		return ZMQ_DONTWAIT;
+	return s->options.pattern == PIKOS_ZMQ_PUB && !s->finishing ? ZMQ_DONTWAIT : 0;
+}
+
 int zmq_socket__send(struct zmq_socket *s, const char *topic, const char *data, size_t len)
 {
-	int flags = ZMQ_SNDMORE, err = 0;
+	int err;
 
 	read_subscriptions(s);
-	if (s->options.pattern == PIKOS_ZMQ_PUB && !s->finishing)
-		flags |= ZMQ_DONTWAIT;
-	while (zmq_send(s->socket, topic, strlen(topic), flags) < 0) {
+	while (zmq_send(s->socket, topic, strlen(topic), ZMQ_SNDMORE | patience(s)) < 0) {
 		err = zmq_error();
 		if (err != -EAGAIN && err != -EINTR)
 			return fail_zmq(s, "send to");
