@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#define _GNU_SOURCE /* openpty is in pty.h; memfd_create */
 #include <errno.h>
 #include <limits.h>
 #include <pty.h>

@@ -3,7 +3,6 @@
  * The man page, the completions, README and --help name the same options, choices and monitors:
  * each is written by hand, the tables of options.h are what is true. Run from the top folder.
  */
-#define _GNU_SOURCE /* memmem */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>

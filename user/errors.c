@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#define _GNU_SOURCE /* strerrordesc_np, glibc 2.32 */
 #include "errors.h"
 
 #include <errno.h>

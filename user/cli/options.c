@@ -6,7 +6,6 @@
  * getopt hands back words in their place (RETURN_IN_ORDER): so we see where `--` stood, which
  * begins the program, and in pikos-run what came after the script.
  */
-#define _GNU_SOURCE /* basename */
 #include "cli/options.h"
 
 #include <errno.h>
