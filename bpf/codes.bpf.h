@@ -53,7 +53,7 @@ __weak __u64 decide_focus(__u64 name_hash, __u64 file, __u64 file_hash, __u64 fi
 		__u32 key = i;
 		struct wire_rule *rule;
 
-		if (i >= n_rules)
+		if (i >= control.n_rules)
 			break;
 		rule = bpf_map_lookup_elem(&rules, &key);
 		if (!rule || rule->name_hash != name_hash ||

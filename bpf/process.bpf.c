@@ -49,6 +49,23 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_tid)
 	return 0;
 }
 
+/*
+ * The first instruction of a program whose interpreter is a library: the dynamic linker has mapped
+ * it now, and nothing of Python has run. As after an exec, the loader is to look.
+ */
+SEC("uprobe")
+int on_start(void *ctx)
+{
+	struct wire_target *target = target_of(bpf_get_current_pid_tgid() >> 32);
+
+	if (!target)
+		return 0;
+	bpf_send_signal(SIGSTOP);
+	__sync_fetch_and_add(&target->execs, 1);
+	wake();
+	return 0;
+}
+
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 {
@@ -104,7 +121,7 @@ int BPF_PROG(on_signal, int sig, struct kernel_siginfo *info, struct task_struct
 		return 0;
 	sender = bpf_get_current_pid_tgid() >> 32;
 	if (sig == SIGCONT)
-		target->user_stopped = target->user_stopped && sender == keeper_tgid;
+		target->user_stopped = target->user_stopped && sender == control.keeper_tgid;
 	else if (sig == SIGSTOP)
 		target->user_stopped |= !(info == SEND_SIG_PRIV && sender == task->tgid);
 	else if (!handler_of(task, sig))

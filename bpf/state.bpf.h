@@ -15,7 +15,6 @@ enum focus_mode { FOCUS_OFF, FOCUS_INSIDE, FOCUS_LINES };
 __weak const volatile bool emit_memory = false;  /* RSS and VMS with every event */
 __weak const volatile bool emit_to_perf = false; /* events through the perf buffer */
 __weak const volatile __u32 filter_focus = FOCUS_OFF;
-__weak const volatile __u32 n_rules = 0;
 __weak const volatile bool filter_window = false; /* only while a script's <module> runs */
 __weak const volatile __u64 window_name_hash = 0;
 __weak const volatile __u64 window_file_hash = 0;
@@ -26,12 +25,12 @@ __weak const volatile __u64 hash_seed = 0;
 __weak const volatile __u32 max_unread = 0;	     /* bytes in a buffer that wake the loader */
 __weak const volatile __u32 max_unread_paused = 0;  /* bytes that pause the target; --lossless */
 
-__weak const volatile __u32 keeper_tgid = 0; /* who continues what --lossless paused */
-
 /* Written by the loader while programs run. */
 struct {
 	__u32 generation; /* ids of older generations are made anew */
 	__u32 next_code;  /* ids handed out */
+	__u32 n_rules;
+	__u32 keeper_tgid; /* who continues what --lossless paused */
 } control __weak;
 
 struct code_key {
@@ -124,6 +123,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, WIRE_MAX_RULES);
 	__type(key, __u32);
 	__type(value, struct wire_rule);

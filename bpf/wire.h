@@ -163,7 +163,7 @@ struct wire_site {
 
 _Static_assert(sizeof(struct wire_site) == 104, "wire format");
 
-#define WIRE_MAX_RULES	16
+#define WIRE_MAX_RULES	32
 #define WIRE_MAX_FILES	24
 #define WIRE_MAX_RANGES 8
 

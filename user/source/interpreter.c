@@ -4,7 +4,7 @@
  * process: which of its files is the interpreter. Both are claims of the target's; what depends on
  * them can only harm the target's own trace.
  */
-#define _GNU_SOURCE /* O_PATH, memmem */
+
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>

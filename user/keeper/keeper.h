@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * keeper.h - the process that holds the rights and the probes.
+ *
+ * The tracer is two processes. The loader reads records, which a target can influence, and keeps
+ * no capability. The keeper, its child, identifies interpreters, attaches and detaches, makes
+ * readers, sweeps forked children and continues what --lossless or an exec has stopped. It lives
+ * on a socket: when the loader is gone, however it went, the keeper continues every target,
+ * detaches (the probes are its descriptors) and ends. When the keeper is gone the kernel has
+ * closed its descriptors, and the loader finds the socket closed.
+ */
+#ifndef PIKOS_KEEPER_KEEPER_H
+#define PIKOS_KEEPER_KEEPER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "kernel/kernel.h"
+#include "source/interpreter.h"
+
+struct keeper_config {
+	bool lines;
+	bool script_end; /* lines of a script's <module>: its return is watched */
+};
+
+enum keeper_result {
+	KEEPER_ATTACHED,
+	KEEPER_NOT_PYTHON, /* nothing attached; a later exec may bring one */
+	KEEPER_WILL_STOP,  /* it will stop at its first instruction: attach again then */
+};
+
+struct keeper_attached {
+	enum keeper_result result;
+	char description[64]; /* "CPython 3.11.2" */
+	int reader_fd;	      /* socket of a reader (process/reader.h) for the target, or -1 */
+	struct interpreter_reason why; /* after an error */
+};
+
+struct keeper;
+
+/*
+ * @brief Start the keeper. Call before anything is opened that the keeper should not hold.
+ * @param kernel loaded; the keeper uses its own copy from here on
+ */
+struct keeper *keeper__start(struct kernel *kernel, const struct keeper_config *config);
+/* @brief End the keeper and wait for it. Everything is detached then. NULL is fine. */
+void keeper__free(struct keeper *keeper);
+/* @return the socket: readable (closed) when the keeper has died */
+int keeper__fd(const struct keeper *keeper);
+
+/*
+ * @brief Identify what runs in a process and attach to it, for the first time or after an exec.
+ * @return 0 with ->result; -EPIPE: the keeper has died; else -errno with ->why
+ */
+int keeper__attach(struct keeper *keeper, uint32_t target, pid_t pid,
+		   struct keeper_attached *attached);
+/* @brief Detach one target. Waits until no program runs for it. */
+int keeper__detach(struct keeper *keeper, uint32_t target);
+/* @brief Detach all. @param missed set to the number of events whose program did not run */
+int keeper__detach_all(struct keeper *keeper, uint64_t *missed);
+/* @brief Continue a stopped target. Does not wait. */
+int keeper__continue(struct keeper *keeper, uint32_t target);
+/* @brief Clean forked children of probes. Does not wait. */
+int keeper__sweep(struct keeper *keeper);
+
+/* @brief Give up all capabilities but those in the mask (bit per CAP_*), for ever. */
+int keeper__drop_rights(uint64_t keep);
+
+#endif /* PIKOS_KEEPER_KEEPER_H */

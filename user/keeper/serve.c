@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/* The keeper's side. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bpf/libbpf.h>
+
+#include "keeper/protocol.h"
+#include "process/identity.h"
+#include "process/reader.h"
+#include "source/usdt.h"
+
+#define CAP(name) (UINT64_C(1) << CAP_##name)
+
+/*
+ * uprobes and map files (SYS_ADMIN, or BPF and PERFMON on kernels before July 2025), the memory and files of
+ * others (SYS_PTRACE), readers (SYS_CHROOT, SETUID, SETGID, DAC_READ_SEARCH), continuing (KILL).
+ */
+#define KEEPER_RIGHTS                                                                             \
+	(CAP(SYS_ADMIN) | CAP(BPF) | CAP(PERFMON) | CAP(SYS_PTRACE) | CAP(SYS_CHROOT) |           \
+	 CAP(SETUID) | CAP(SETGID) | CAP(DAC_READ_SEARCH) | CAP(KILL))
+
+struct kept { /* one target */
+	pid_t pid;
+	int pidfd;
+	struct interpreter *interpreter;
+	struct usdt *usdt;
+	struct bpf_link *start; /* stops it at its first instruction */
+};
+
+struct server {
+	struct kernel *kernel;
+	struct wire_target *targets;
+	struct keeper_config config;
+	struct kept kept[WIRE_MAX_TARGETS];
+	uint32_t n_kept;
+};
+
+/* ------------------------------------------------------------------ continue */
+
+static void continue_one(struct server *server, uint32_t index)
+{
+	struct wire_target *target = &server->targets[index];
+	struct kept *kept = &server->kept[index];
+
+	if (kept->pidfd < 0 || __atomic_load_n(&target->user_stopped, __ATOMIC_ACQUIRE))
+		return;
+	syscall(SYS_pidfd_send_signal, kept->pidfd, SIGCONT, NULL, 0);
+}
+
+/* The loader is gone: nothing may stay stopped because of us. */
+static void continue_all(struct server *server)
+{
+	for (uint32_t i = 0; i < server->n_kept; i++) {
+		struct wire_target *target = &server->targets[i];
+
+		if (target->exec_stop ||
+		    __atomic_load_n(&target->stops, __ATOMIC_ACQUIRE) != target->continued)
+			continue_one(server, i);
+		target->exec_stop = 0;
+	}
+}
+
+/* ------------------------------------------------------------------ attach, detach */
+
+static void detach(struct server *server, uint32_t index)
+{
+	struct kept *kept = &server->kept[index];
+
+	server->targets[index].tgid = 0;
+	usdt__free(kept->usdt);
+	bpf_link__destroy(kept->start);
+	interpreter__free(kept->interpreter);
+	kept->usdt = NULL;
+	kept->start = NULL;
+	kept->interpreter = NULL;
+}
+
+static int make_reader(pid_t pid)
+{
+	struct identity *id = identity__of_pid(pid);
+	struct reader *reader = id ? reader__new(id, NULL) : NULL;
+	int fd = reader ? reader__detach(reader) : -1;
+
+	identity__free(id);
+	return fd;
+}
+
+static int attach_python(struct server *server, uint32_t index, struct keeper_attached *attached)
+{
+	struct kept *kept = &server->kept[index];
+	struct usdt_request request = {
+		.kernel = server->kernel,
+		.target = index,
+		.pid = kept->pid,
+		.lines = server->config.lines,
+		.script_end = server->config.script_end,
+	};
+
+	kept->usdt = usdt__attach(&request, kept->interpreter, &attached->why);
+	if (!kept->usdt)
+		return -errno;
+	attached->result = KEEPER_ATTACHED;
+	attached->reader_fd = make_reader(kept->pid);
+	__atomic_store_n(&server->targets[index].tgid, kept->pid, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static int attach(struct server *server, uint32_t index, struct keeper_attached *attached)
+{
+	struct kept *kept = &server->kept[index];
+	int err = interpreter__of_pid(kept->pid, &kept->interpreter, &attached->why);
+
+	if (err)
+		return err;
+	interpreter__describe(kept->interpreter, attached->description,
+			      sizeof(attached->description));
+	switch (interpreter__info(kept->interpreter)->kind) {
+	case INTERPRETER_LINKED:
+		attached->result = KEEPER_WILL_STOP;
+		kept->start = usdt__stop_at_start(server->kernel, kept->interpreter, kept->pid);
+		return kept->start ? 0 : -errno;
+	case INTERPRETER_NONE:
+		attached->result = KEEPER_NOT_PYTHON;
+		return 0;
+	default:
+		return attach_python(server, index, attached);
+	}
+}
+
+static int first_sight(struct server *server, uint32_t index, pid_t pid,
+		       struct keeper_attached *attached)
+{
+	struct kept *kept = &server->kept[index];
+
+	while (server->n_kept <= index)
+		server->kept[server->n_kept++].pidfd = -1;
+	if (kept->pidfd >= 0)
+		return 0;
+	kept->pid = pid;
+	kept->pidfd = syscall(SYS_pidfd_open, pid, 0);
+	if (kept->pidfd >= 0)
+		return 0;
+	attached->why.problem = INTERPRETER_GONE;
+	snprintf(attached->why.text, sizeof(attached->why.text), "no such process");
+	return -errno;
+}
+
+static void handle_attach(struct server *server, const struct keeper_request *request,
+			  struct keeper_reply *reply)
+{
+	reply->attached.reader_fd = -1;
+	reply->err = first_sight(server, request->target, request->pid, &reply->attached);
+	if (reply->err)
+		return;
+	detach(server, request->target);
+	reply->err = attach(server, request->target, &reply->attached);
+	if (reply->err)
+		detach(server, request->target);
+}
+
+static void detach_all(struct server *server)
+{
+	for (uint32_t i = 0; i < server->n_kept; i++)
+		detach(server, i);
+}
+
+static void sweep(struct server *server)
+{
+	for (uint32_t i = 0; i < server->n_kept; i++)
+		if (server->kept[i].usdt)
+			usdt__sweep(server->kept[i].usdt);
+}
+
+/* ------------------------------------------------------------------ life */
+
+static bool handle(struct server *server, const struct keeper_request *request,
+		   struct keeper_reply *reply)
+{
+	switch (request->verb) {
+	case KEEPER_ATTACH:
+		handle_attach(server, request, reply);
+		return true;
+	case KEEPER_DETACH:
+		detach(server, request->target);
+		return true;
+	case KEEPER_DETACH_ALL:
+		detach_all(server);
+		reply->missed = kernel__missed(server->kernel);
+		return true;
+	case KEEPER_CONTINUE:
+		continue_one(server, request->target);
+		return false;
+	case KEEPER_SWEEP:
+		sweep(server);
+		return false;
+	}
+	reply->err = -EINVAL;
+	return true;
+}
+
+/* Nothing of the loader's terminal, group or output: it must end alone. */
+static void become_keeper(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	setsid();
+	prctl(PR_SET_NAME, "pikos-keeper");
+	signal(SIGINT, SIG_IGN);
+	signal(SIGTERM, SIG_IGN);
+	signal(SIGHUP, SIG_IGN);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL);
+	for (int fd = 0; null >= 0 && fd <= 2; fd++)
+		dup2(null, fd);
+	keeper__drop_rights(KEEPER_RIGHTS);
+}
+
+_Noreturn void keeper__serve(int socket, struct kernel *kernel, const struct keeper_config *config)
+{
+	static struct server server;
+	struct keeper_request request;
+	int fd;
+
+	become_keeper();
+	server.kernel = kernel;
+	server.targets = kernel__targets(kernel);
+	server.config = *config;
+	while (!keeper__receive(socket, &request, sizeof(request), &fd)) {
+		struct keeper_reply reply;
+
+		memset(&reply, 0, sizeof(reply));
+		reply.attached.reader_fd = -1;
+		if (request.target >= WIRE_MAX_TARGETS || !handle(&server, &request, &reply))
+			continue;
+		if (keeper__send(socket, &reply, sizeof(reply), reply.attached.reader_fd))
+			break;
+		if (reply.attached.reader_fd >= 0)
+			close(reply.attached.reader_fd);
+	}
+	continue_all(&server);
+	detach_all(&server);
+	continue_all(&server);
+	_exit(0);
+}

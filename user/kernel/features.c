@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "kernel/features.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+const struct feature_info features__table[N_FEATURES] = {
+	[FEATURE_BTF] = {"BTF", "5.2", "kernel types: find fields on any kernel", true},
+	[FEATURE_SEMAPHORES] = {"uprobe reference counters", "4.20",
+				"raise the semaphores of USDT probes", true},
+	[FEATURE_RING_BUFFER] = {"ring buffer", "5.8", "records to user space", true},
+	[FEATURE_MEMCG] = {"memory of maps charged to the cgroup", "5.11",
+			   "else RLIMIT_MEMLOCK is raised", false},
+	[FEATURE_TASK_BTF] = {"bpf_get_current_task_btf", "5.11",
+			      "read a task's fields directly; else by copies", false},
+	[FEATURE_MISSES] = {"recursion_misses", "5.12", "count programs that did not run", false},
+	[FEATURE_COOKIE] = {"bpf_get_attach_cookie", "5.15",
+			    "tell probe sites apart; else by address", false},
+	[FEATURE_PERCPU_ELEMENT] = {"bpf_map_lookup_percpu_elem", "5.19",
+				    "find per-CPU data; needed with the next", false},
+	[FEATURE_PERCPU_RSS] = {"rss_stat as percpu_counter", "6.2",
+				"sum every CPU's part of RSS; before it is one number", false},
+	[FEATURE_ADJACENT_RSS] = {"rss_stat's counters in one array", "6.6",
+				  "read all parts of a CPU at once; else one by one", false},
+};
+
+static struct btf *kernel_btf(void)
+{
+	static struct btf *btf;
+
+	if (!btf)
+		btf = btf__load_vmlinux_btf();
+	return btf;
+}
+
+/* The type of a member of a struct, modifiers skipped; NULL when there is none. */
+static const struct btf_type *member_type(const struct btf *btf, const struct btf_type *type,
+					  const char *name)
+{
+	const struct btf_member *member = btf_members(type);
+	const struct btf_type *found = NULL;
+
+	for (int i = 0; i < btf_vlen(type) && !found; i++, member++) {
+		const char *member_name = btf__name_by_offset(btf, member->name_off);
+		__u32 id = member->type;
+		const struct btf_type *own = btf__type_by_id(btf, id);
+
+		while (own && (btf_is_mod(own) || btf_is_typedef(own)))
+			own = btf__type_by_id(btf, own->type);
+		if (!strcmp(member_name, name))
+			found = own;
+		else if (!*member_name && own && btf_is_composite(own))
+			found = member_type(btf, own, name);
+	}
+	return found;
+}
+
+static const struct btf_type *rss_stat_type(const struct btf *btf)
+{
+	int id = btf ? btf__find_by_name_kind(btf, "mm_struct", BTF_KIND_STRUCT) : -1;
+
+	return id < 0 ? NULL : member_type(btf, btf__type_by_id(btf, id), "rss_stat");
+}
+
+static bool is_percpu_rss(const struct btf *btf, const struct btf_type *type)
+{
+	const struct btf_type *element;
+
+	if (!type || !btf_is_array(type))
+		return false;
+	element = btf__type_by_id(btf, btf_array(type)->type);
+	return element && btf_is_struct(element) &&
+	       !strcmp(btf__name_by_offset(btf, element->name_off), "percpu_counter");
+}
+
+static bool is_atomic_rss(const struct btf *btf, const struct btf_type *type)
+{
+	return type && btf_is_struct(type) && member_type(btf, type, "count");
+}
+
+bool features__knows_rss(void)
+{
+	const struct btf *btf = kernel_btf();
+	const struct btf_type *type = rss_stat_type(btf);
+
+	return is_percpu_rss(btf, type) || is_atomic_rss(btf, type);
+}
+
+static bool has_helper(enum bpf_func_id helper)
+{
+	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, helper, NULL) == 1;
+}
+
+static bool has_struct_member(const struct btf *btf, const char *name, const char *member)
+{
+	int id = btf__find_by_name_kind(btf, name, BTF_KIND_STRUCT);
+
+	return id >= 0 && member_type(btf, btf__type_by_id(btf, id), member);
+}
+
+int features__find(bool found[N_FEATURES])
+{
+	struct btf *btf = kernel_btf();
+	int err = btf ? 0 : -errno;
+
+	memset(found, 0, N_FEATURES * sizeof(*found));
+	found[FEATURE_SEMAPHORES] =
+		!access("/sys/bus/event_source/devices/uprobe/format/ref_ctr_offset", F_OK);
+	found[FEATURE_RING_BUFFER] = libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) == 1;
+	found[FEATURE_MEMCG] = has_helper(BPF_FUNC_ktime_get_coarse_ns);
+	found[FEATURE_TASK_BTF] = has_helper(BPF_FUNC_get_current_task_btf);
+	found[FEATURE_COOKIE] = has_helper(BPF_FUNC_get_attach_cookie);
+	found[FEATURE_PERCPU_ELEMENT] = has_helper(BPF_FUNC_map_lookup_percpu_elem);
+	if (!btf)
+		return err;
+	found[FEATURE_BTF] = true;
+	found[FEATURE_MISSES] = has_struct_member(btf, "bpf_prog_info", "recursion_misses") ||
+				has_struct_member(btf, "bpf_prog_stats", "misses");
+	found[FEATURE_PERCPU_RSS] = is_percpu_rss(btf, rss_stat_type(btf));
+	found[FEATURE_ADJACENT_RSS] =
+		found[FEATURE_PERCPU_RSS] &&
+		btf__find_by_name_kind(btf, "__percpu_counter_init_many", BTF_KIND_FUNC) >= 0;
+	return 0;
+}

@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "kernel/kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "pikos.skel.h"
+
+#define CODE_RING_SIZE (1u << 20) /* with a perf buffer the rings carry codes only */
+
+struct kernel {
+	struct pikos_bpf *bpf;
+	struct wire_target *targets;
+	struct wire_rule *rules;
+	int *rings;
+	int n_cpus;
+	uint32_t ring_size, perf_size;
+	bool has_cookies;
+};
+
+/* libbpf's last words, for the error; its debug output is nobody's business. */
+static char last_words[256];
+
+static int keep_words(enum libbpf_print_level level, const char *format, va_list args)
+{
+	if (level == LIBBPF_WARN && !*last_words) {
+		vsnprintf(last_words, sizeof(last_words), format, args);
+		last_words[strcspn(last_words, "\n")] = '\0';
+	}
+	return 0;
+}
+
+uint64_t kernel__hash(const struct kernel *kernel, const char *text, size_t len)
+{
+	uint64_t hash = kernel->bpf->rodata->hash_seed, word;
+
+	if (len > WIRE_LONG_TEXT)
+		len = WIRE_LONG_TEXT;
+	for (size_t i = 0; i < len; i += 8) {
+		word = 0;
+		memcpy(&word, text + i, len - i < 8 ? len - i : 8);
+		hash = wire_hash_word(hash, word);
+	}
+	return wire_hash_end(hash, len);
+}
+
+static uint32_t filter_mode(const struct kernel_list *list)
+{
+	if (!list->texts)
+		return 0; /* FILTER_OFF */
+	return list->drop ? 2 : 1;
+}
+
+static void set_knobs(struct kernel *kernel, const struct kernel_config *config, const bool *found)
+{
+	struct pikos_bpf__rodata *knobs = kernel->bpf->rodata;
+
+	knobs->has_attach_cookie = kernel->has_cookies = found[FEATURE_COOKIE];
+	knobs->has_task_btf = found[FEATURE_TASK_BTF];
+	knobs->has_percpu_rss = found[FEATURE_PERCPU_RSS];
+	knobs->has_adjacent_rss = found[FEATURE_ADJACENT_RSS];
+	knobs->n_possible_cpus = kernel->n_cpus;
+	knobs->emit_memory = config->memory;
+	knobs->emit_to_perf = config->transport == KERNEL_PERF_BUFFER;
+	knobs->filter_focus = !config->focus ? 0 : config->lines ? 2 : 1;
+	knobs->filter_types = config->types;
+	knobs->filter_names = filter_mode(&config->functions);
+	knobs->filter_files = filter_mode(&config->files);
+	knobs->max_unread = kernel->ring_size / 4;
+	knobs->max_unread_paused = config->lossless ? kernel->ring_size / 2 : 0;
+	if (getrandom((void *)&knobs->hash_seed, sizeof(knobs->hash_seed), 0) < 0)
+		knobs->hash_seed = (uintptr_t)kernel; /* only makes collisions harder */
+	if (config->window_script) {
+		knobs->filter_window = true;
+		knobs->window_name_hash = kernel__hash(kernel, "<module>", strlen("<module>"));
+		knobs->window_file_hash = kernel__hash(kernel, config->window_script,
+						       strlen(config->window_script));
+	}
+}
+
+static void choose_programs(struct kernel *kernel, const struct kernel_config *config)
+{
+	struct pikos_bpf *bpf = kernel->bpf;
+
+	bpf_program__set_autoload(bpf->progs.on_entry, !config->lines);
+	bpf_program__set_autoload(bpf->progs.on_return, !config->lines);
+	bpf_program__set_autoload(bpf->progs.on_line, config->lines);
+	bpf_program__set_autoload(bpf->progs.on_return_of_script,
+				  config->lines && config->window_script);
+	bpf_program__set_autoload(bpf->progs.on_signal, config->lossless);
+	bpf_program__set_autoload(bpf->progs.fill_cpu_offsets,
+				  config->memory && bpf->rodata->has_percpu_rss);
+}
+
+/* Before loading: the first ring is also the pattern for the map of rings. */
+static int make_rings(struct kernel *kernel)
+{
+	kernel->rings = malloc(kernel->n_cpus * sizeof(*kernel->rings));
+	if (!kernel->rings)
+		return -ENOMEM;
+	for (int i = 0; i < kernel->n_cpus; i++)
+		kernel->rings[i] = -1;
+	for (int i = 0; i < kernel->n_cpus; i++) {
+		kernel->rings[i] = bpf_map_create(BPF_MAP_TYPE_RINGBUF, "pikos_ring", 0, 0,
+						  kernel->ring_size, NULL);
+		if (kernel->rings[i] < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int size_maps(struct kernel *kernel)
+{
+	struct pikos_bpf *bpf = kernel->bpf;
+	int err = bpf_map__set_max_entries(bpf->maps.rings, kernel->n_cpus);
+
+	if (!err)
+		err = bpf_map__set_inner_map_fd(bpf->maps.rings, kernel->rings[0]);
+	if (!err)
+		err = bpf_map__set_max_entries(bpf->maps.perf_buffers, kernel->n_cpus);
+	return err;
+}
+
+static int place_rings(const struct kernel *kernel)
+{
+	int map = bpf_map__fd(kernel->bpf->maps.rings);
+
+	for (int i = 0; i < kernel->n_cpus; i++)
+		if (bpf_map_update_elem(map, &i, &kernel->rings[i], BPF_ANY))
+			return -errno;
+	return 0;
+}
+
+static int map_array(const struct bpf_map *map, size_t size, void **out)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+
+	if (memory == MAP_FAILED)
+		return -errno;
+	*out = memory;
+	return 0;
+}
+
+static int fill_list(const struct kernel *kernel, const struct kernel_list *list, uint64_t field)
+{
+	struct wire_filter_key key = {.field = field};
+	uint8_t one = 1;
+
+	for (int i = 0; list->texts && i < list->n; i++) {
+		key.hash = kernel__hash(kernel, list->texts[i], strlen(list->texts[i]));
+		if (bpf_map_update_elem(bpf_map__fd(kernel->bpf->maps.filter_strings), &key, &one,
+					BPF_ANY))
+			return -errno;
+	}
+	return 0;
+}
+
+static int find_cpu_offsets(struct kernel *kernel)
+{
+	const struct bpf_program *program = kernel->bpf->progs.fill_cpu_offsets;
+	LIBBPF_OPTS(bpf_test_run_opts, run);
+	int err;
+
+	if (!bpf_program__autoload(program))
+		return 0;
+	err = bpf_prog_test_run_opts(bpf_program__fd(program), &run);
+	if (err || run.retval)
+		return err ? err : -ENODATA;
+	for (int cpu = 0; cpu < kernel->n_cpus; cpu++)
+		kernel->bpf->bss->cpu_offsets[cpu] -= kernel->bpf->bss->cpu_common;
+	return 0;
+}
+
+static int fill(struct kernel *kernel, const struct kernel_config *config)
+{
+	struct pikos_bpf *bpf = kernel->bpf;
+	int err = place_rings(kernel);
+
+	if (!err)
+		err = map_array(bpf->maps.targets, WIRE_MAX_TARGETS * sizeof(struct wire_target),
+				(void **)&kernel->targets);
+	if (!err)
+		err = map_array(bpf->maps.rules, WIRE_MAX_RULES * sizeof(struct wire_rule),
+				(void **)&kernel->rules);
+	if (!err)
+		err = fill_list(kernel, &config->functions, WIRE_FILTER_FUNCTION);
+	if (!err)
+		err = fill_list(kernel, &config->files, WIRE_FILTER_FILENAME);
+	if (!err)
+		err = find_cpu_offsets(kernel);
+	return err;
+}
+
+static int check(const struct kernel_config *config, const bool *found, struct kernel_error *error)
+{
+	for (int i = 0; i < N_FEATURES; i++) {
+		if (!features__table[i].required || found[i])
+			continue;
+		snprintf(error->text, sizeof(error->text), "this kernel has no %s (Linux %s)",
+			 features__table[i].name, features__table[i].since);
+		snprintf(error->hint, sizeof(error->hint),
+			 "see `pikos-trace --features`; Debian's kernels from 5.10 on have it");
+		return -ENOSYS;
+	}
+	if (!config->memory || features__knows_rss())
+		return 0;
+	snprintf(error->text, sizeof(error->text),
+		 "this kernel counts RSS in a way that is not known");
+	snprintf(error->hint, sizeof(error->hint), "use a monitor without memory");
+	return -ENOSYS;
+}
+
+static int load(struct kernel *kernel, const struct kernel_config *config, const bool *found)
+{
+	int err;
+
+	kernel->bpf = pikos_bpf__open();
+	if (!kernel->bpf)
+		return -errno;
+	kernel->n_cpus = libbpf_num_possible_cpus();
+	if (kernel->n_cpus < 0)
+		return kernel->n_cpus;
+	if (kernel->n_cpus > WIRE_MAX_CPUS)
+		return -E2BIG;
+	kernel->ring_size = kernel->perf_size = config->buffer_size;
+	if (config->transport == KERNEL_PERF_BUFFER)
+		kernel->ring_size = CODE_RING_SIZE;
+	set_knobs(kernel, config, found);
+	choose_programs(kernel, config);
+	err = make_rings(kernel);
+	if (!err)
+		err = size_maps(kernel);
+	if (!err)
+		err = pikos_bpf__load(kernel->bpf);
+	return err ? err : fill(kernel, config);
+}
+
+struct kernel *kernel__new(const struct kernel_config *config, const bool found[N_FEATURES],
+			   struct kernel_error *error)
+{
+	struct kernel *kernel = calloc(1, sizeof(*kernel));
+	int err = kernel ? check(config, found, error) : -ENOMEM;
+
+	libbpf_set_print(keep_words);
+	*last_words = '\0';
+	if (!err) {
+		err = load(kernel, config, found);
+		if (err)
+			snprintf(error->text, sizeof(error->text), "%s", last_words);
+	}
+	if (!err)
+		return kernel;
+	kernel__free(kernel);
+	errno = -err;
+	return NULL;
+}
+
+void kernel__free(struct kernel *kernel)
+{
+	if (!kernel)
+		return;
+	if (kernel->targets)
+		munmap(kernel->targets, WIRE_MAX_TARGETS * sizeof(struct wire_target));
+	if (kernel->rules)
+		munmap(kernel->rules, WIRE_MAX_RULES * sizeof(struct wire_rule));
+	for (int i = 0; kernel->rings && i < kernel->n_cpus; i++)
+		if (kernel->rings[i] >= 0)
+			close(kernel->rings[i]);
+	free(kernel->rings);
+	pikos_bpf__destroy(kernel->bpf);
+	free(kernel);
+}
+
+int kernel__n_cpus(const struct kernel *kernel)
+{
+	return kernel->n_cpus;
+}
+
+const int *kernel__ring_fds(const struct kernel *kernel)
+{
+	return kernel->rings;
+}
+
+uint32_t kernel__ring_size(const struct kernel *kernel)
+{
+	return kernel->ring_size;
+}
+
+int kernel__perf_fd(const struct kernel *kernel)
+{
+	if (!kernel->bpf->rodata->emit_to_perf)
+		return -1;
+	return bpf_map__fd(kernel->bpf->maps.perf_buffers);
+}
+
+uint32_t kernel__perf_size(const struct kernel *kernel)
+{
+	return kernel->perf_size;
+}
+
+struct bpf_program *kernel__program(const struct kernel *kernel, enum kernel_program program)
+{
+	struct bpf_program *const programs[N_KERNEL_PROGRAMS] = {
+		[KERNEL_ON_ENTRY] = kernel->bpf->progs.on_entry,
+		[KERNEL_ON_RETURN] = kernel->bpf->progs.on_return,
+		[KERNEL_ON_LINE] = kernel->bpf->progs.on_line,
+		[KERNEL_ON_RETURN_OF_SCRIPT] = kernel->bpf->progs.on_return_of_script,
+		[KERNEL_ON_NOTHING] = kernel->bpf->progs.on_nothing,
+		[KERNEL_ON_START] = kernel->bpf->progs.on_start,
+	};
+
+	return programs[program];
+}
+
+int kernel__attach_processes(struct kernel *kernel)
+{
+	struct pikos_bpf *bpf = kernel->bpf;
+
+	bpf->links.on_exec = bpf_program__attach(bpf->progs.on_exec);
+	if (!bpf->links.on_exec)
+		return -errno;
+	bpf->links.on_fork = bpf_program__attach(bpf->progs.on_fork);
+	if (!bpf->links.on_fork)
+		return -errno;
+	bpf->links.on_thread_exit = bpf_program__attach(bpf->progs.on_thread_exit);
+	if (!bpf->links.on_thread_exit)
+		return -errno;
+	if (!bpf_program__autoload(bpf->progs.on_signal))
+		return 0;
+	bpf->links.on_signal = bpf_program__attach(bpf->progs.on_signal);
+	return bpf->links.on_signal ? 0 : -errno;
+}
+
+struct wire_target *kernel__targets(const struct kernel *kernel)
+{
+	return kernel->targets;
+}
+
+int kernel__add_target(struct kernel *kernel, uint32_t index, pid_t tgid)
+{
+	uint32_t key = tgid;
+
+	if (bpf_map_update_elem(bpf_map__fd(kernel->bpf->maps.tgids), &key, &index, BPF_ANY))
+		return -errno;
+	return 0;
+}
+
+int kernel__set_site(struct kernel *kernel, uint32_t index, const struct wire_site *site)
+{
+	if (bpf_map_update_elem(bpf_map__fd(kernel->bpf->maps.sites), &index, site, BPF_ANY))
+		return -errno;
+	return 0;
+}
+
+int kernel__set_site_address(struct kernel *kernel, pid_t tgid, uint64_t address, uint32_t index)
+{
+	struct {
+		uint64_t ip, tgid;
+	} key = {address, tgid};
+
+	if (bpf_map_update_elem(bpf_map__fd(kernel->bpf->maps.site_addresses), &key, &index,
+				BPF_ANY))
+		return -errno;
+	return 0;
+}
+
+bool kernel__has_cookies(const struct kernel *kernel)
+{
+	return kernel->has_cookies;
+}
+
+int kernel__set_rules(struct kernel *kernel, const struct wire_rule *rules, int n)
+{
+	if (n > WIRE_MAX_RULES)
+		return -E2BIG;
+	memcpy(kernel->rules, rules, n * sizeof(*rules));
+	kernel->bpf->bss->control.n_rules = n;
+	return 0;
+}
+
+uint32_t kernel__next_generation(struct kernel *kernel)
+{
+	kernel->bpf->bss->control.generation++;
+	__sync_synchronize();
+	return *(volatile uint32_t *)&kernel->bpf->bss->control.next_code;
+}
+
+void kernel__set_keeper(struct kernel *kernel, pid_t tgid)
+{
+	kernel->bpf->bss->control.keeper_tgid = tgid;
+}
+
+/* libbpf's own copy of the struct may be older than the kernel's. */
+struct info_with_misses {
+	struct bpf_prog_info info;
+	unsigned char later[256];
+};
+
+uint64_t kernel__missed(const struct kernel *kernel)
+{
+	struct info_with_misses info;
+	uint64_t missed = 0;
+
+	for (int i = 0; i <= KERNEL_ON_LINE; i++) {
+		const struct bpf_program *program = kernel__program(kernel, i);
+		uint32_t size = sizeof(info);
+
+		if (!bpf_program__autoload(program))
+			continue;
+		memset(&info, 0, sizeof(info));
+		if (!bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size))
+			missed += info.info.recursion_misses;
+	}
+	return missed;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * kernel.h - the BPF object: its knobs before loading, its maps afterwards.
+ *
+ * After kernel__load what is said to the kernel goes through mapped memory only, so the loader
+ * can give its rights away.
+ */
+#ifndef PIKOS_KERNEL_KERNEL_H
+#define PIKOS_KERNEL_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bpf/wire.h"
+#include "kernel/features.h"
+
+struct bpf_program;
+
+enum kernel_transport { KERNEL_RING_BUFFER, KERNEL_PERF_BUFFER };
+
+/* Strings that a filter keeps or drops; texts are compared as bytes. */
+struct kernel_list {
+	const char **texts; /* NULL: no such filter */
+	int n;
+	bool drop; /* drop the listed, else keep only them */
+};
+
+struct kernel_config {
+	bool lines;	 /* line events; else calls and returns */
+	bool memory;	 /* RSS and VMS */
+	bool focus;	 /* rules will be set */
+	bool lossless;
+	enum kernel_transport transport;
+	uint32_t buffer_size;	   /* bytes per CPU, a power of two */
+	const char *window_script; /* file name of the script whose <module> is the window */
+	uint32_t types;		   /* bit per enum wire_type to keep; 0: all */
+	struct kernel_list functions, files;
+};
+
+enum kernel_program {
+	KERNEL_ON_ENTRY,
+	KERNEL_ON_RETURN,
+	KERNEL_ON_LINE,
+	KERNEL_ON_RETURN_OF_SCRIPT,
+	KERNEL_ON_NOTHING, /* only raises a semaphore */
+	KERNEL_ON_START,   /* stops the process: its libraries are mapped now */
+	N_KERNEL_PROGRAMS,
+};
+
+/* Words for what kernel__new could not do, and what to do next. */
+struct kernel_error {
+	char text[512]; /* "load the BPF programs" */
+	char hint[512];
+};
+
+struct kernel;
+
+/* @brief Load the programs and their maps. Attaches nothing. @return NULL and errno */
+struct kernel *kernel__new(const struct kernel_config *config, const bool found[N_FEATURES],
+			   struct kernel_error *error);
+void kernel__free(struct kernel *kernel);
+
+int kernel__n_cpus(const struct kernel *kernel);
+/* @return the ring buffer maps, one per CPU; owned by the kernel */
+const int *kernel__ring_fds(const struct kernel *kernel);
+uint32_t kernel__ring_size(const struct kernel *kernel);
+/* @return the perf event array, or -1 when events take the ring buffers */
+int kernel__perf_fd(const struct kernel *kernel);
+uint32_t kernel__perf_size(const struct kernel *kernel);
+
+struct bpf_program *kernel__program(const struct kernel *kernel, enum kernel_program program);
+/* @brief Attach the tracepoints of processes. @return 0 or -errno; they go with the object */
+int kernel__attach_processes(struct kernel *kernel);
+
+/* Counters of all targets, WIRE_MAX_TARGETS of them; shared with the kernel and the keeper. */
+struct wire_target *kernel__targets(const struct kernel *kernel);
+/* @brief Name a process to the tracepoints. Needs the rights to change maps. */
+int kernel__add_target(struct kernel *kernel, uint32_t index, pid_t tgid);
+int kernel__set_site(struct kernel *kernel, uint32_t index, const struct wire_site *site);
+/* @brief Name a site by the address of its breakpoint: for kernels without cookies. */
+int kernel__set_site_address(struct kernel *kernel, pid_t tgid, uint64_t address, uint32_t index);
+bool kernel__has_cookies(const struct kernel *kernel);
+
+/* @brief Replace the focus rules. @return 0; -E2BIG */
+int kernel__set_rules(struct kernel *kernel, const struct wire_rule *rules, int n);
+/* @brief The hash by which the kernel knows a string. */
+uint64_t kernel__hash(const struct kernel *kernel, const char *text, size_t len);
+
+/* @brief Have every id made anew. @return the last id of the old kind */
+uint32_t kernel__next_generation(struct kernel *kernel);
+/* @brief Say who continues what was paused. */
+void kernel__set_keeper(struct kernel *kernel, pid_t tgid);
+/* @brief How many times a program did not run though its probe was hit. Needs rights. */
+uint64_t kernel__missed(const struct kernel *kernel);
+
+#endif /* PIKOS_KERNEL_KERNEL_H */

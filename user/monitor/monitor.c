@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "monitor/monitor.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "monitor/record_type.h"
+#include "monitor/text.h"
+#include "transport/transport.h"
+
+static const char *const reasons[WIRE_N_REASONS] = {
+	[WIRE_BUFFER_FULL] = "buffer full",
+	[WIRE_UNREADABLE_STRING] = "unreadable string",
+	[WIRE_MAP_FULL] = "map full",
+};
+
+#define TEXT(string) {.data = string, .len = sizeof(string) - 1, .flags = PIKOS_TEXT_PLAIN}
+
+static const struct pikos_text types[] = {
+	[WIRE_CALL] = TEXT("call"),
+	[WIRE_RETURN] = TEXT("return"),
+	[WIRE_LINE] = TEXT("line"),
+};
+
+/* What a column of the record is filled from. */
+enum column {
+	COLUMN_PID,
+	COLUMN_TID,
+	COLUMN_TIME,
+	COLUMN_INDEX,
+	COLUMN_TYPE,
+	COLUMN_FUNCTION,
+	COLUMN_LINE_NUMBER,
+	COLUMN_RSS,
+	COLUMN_VMS,
+	COLUMN_LINE,
+	COLUMN_FILE,
+	N_COLUMNS,
+};
+
+static const char *const column_names[N_COLUMNS] = {
+	"pid", "tid", "time", "index", "type",	   "function",
+	"lineNo", "RSS", "VMS",  "line",  "filename",
+};
+
+struct source { /* one target */
+	pid_t pid;
+	struct lines *lines;
+	uint32_t next_seq; /* low half of the count of events accounted for */
+};
+
+struct monitor {
+	struct monitor_config config;
+	enum column columns[PIKOS_MAX_FIELDS];
+	struct pikos_value values[PIKOS_MAX_FIELDS];
+	struct pikos_record record;
+	struct source *sources[WIRE_MAX_TARGETS];
+	struct monitor_totals totals;
+	uint64_t page;
+};
+
+static int find_columns(struct monitor *monitor)
+{
+	const struct pikos_record_type *type = monitor->config.type;
+
+	for (int i = 0; i < type->n_fields; i++) {
+		int column = 0;
+
+		while (column < N_COLUMNS && strcmp(type->fields[i].name, column_names[column]))
+			column++;
+		if (column == N_COLUMNS)
+			return -EINVAL;
+		monitor->columns[i] = column;
+		monitor->values[i].kind = type->fields[i].kind;
+	}
+	return 0;
+}
+
+struct monitor *monitor__new(const struct monitor_config *config)
+{
+	struct monitor *monitor = calloc(1, sizeof(*monitor));
+	int err;
+
+	if (!monitor)
+		return NULL;
+	monitor->config = *config;
+	monitor->page = sysconf(_SC_PAGESIZE);
+	monitor->record.type = config->type;
+	monitor->record.values = monitor->values;
+	err = find_columns(monitor);
+	if (!err)
+		return monitor;
+	monitor__free(monitor);
+	errno = -err;
+	return NULL;
+}
+
+void monitor__free(struct monitor *monitor)
+{
+	if (!monitor)
+		return;
+	for (int i = 0; i < WIRE_MAX_TARGETS; i++)
+		free(monitor->sources[i]);
+	free(monitor);
+}
+
+int monitor__set_target(struct monitor *monitor, uint32_t target, pid_t pid, struct lines *lines)
+{
+	struct source *source = monitor->sources[target];
+
+	if (!source)
+		source = calloc(1, sizeof(*source));
+	if (!source)
+		return -ENOMEM;
+	source->pid = pid;
+	source->lines = lines;
+	monitor->sources[target] = source;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ losses */
+
+static void count_loss(struct monitor_totals *totals, const char *reason, uint64_t count)
+{
+	int i = 0;
+
+	totals->lost += count;
+	while (i < totals->n_losses && strcmp(totals->losses[i].reason, reason))
+		i++;
+	if (i == MONITOR_MAX_LOSSES)
+		i--; /* more reasons than there are: cannot be */
+	if (i == totals->n_losses)
+		totals->losses[totals->n_losses++] = (struct monitor_loss){reason, 0};
+	totals->losses[i].count += count;
+}
+
+static int record_loss(struct monitor *monitor, const struct wire_head *head, const char *reason,
+		       uint64_t count)
+{
+	const struct pikos_lost lost = {reason, count, head->time};
+	struct source *source = monitor->sources[head->target];
+	struct pikos_value values[PIKOS_MAX_FIELDS];
+	struct pikos_text text;
+	struct pikos_record record = {
+		.type = monitor->config.type,
+		.values = values,
+		.lost = &lost,
+		.pid = source ? (uint32_t)source->pid : 0,
+		.tid = head->tid,
+		.time = head->time,
+	};
+
+	pikos_lost_row(record.type, monitor->totals.seen, &lost, record.pid, record.tid, &text,
+		       values);
+	monitor->totals.seen += count;
+	count_loss(&monitor->totals, reason, count);
+	return pikos_recorder__record(monitor->config.recorder, &record);
+}
+
+int monitor__lost(struct monitor *monitor, const char *reason, uint64_t count)
+{
+	const struct wire_head head = {.time = clock_ns()};
+
+	return count ? record_loss(monitor, &head, reason, count) : 0;
+}
+
+static int handle_lost(struct monitor *monitor, const struct wire_lost *lost)
+{
+	struct source *source = monitor->sources[lost->head.target];
+
+	if (lost->head.type >= WIRE_N_REASONS || !source)
+		return 0;
+	source->next_seq += lost->count;
+	return record_loss(monitor, &lost->head, reasons[lost->head.type], lost->count);
+}
+
+/* What the kernel filtered since the last record of this target. */
+static void count_gap(struct monitor *monitor, uint32_t gap)
+{
+	monitor->totals.seen += gap;
+	monitor->totals.filtered += gap;
+}
+
+int monitor__finish_target(struct monitor *monitor, uint32_t target,
+			   const struct wire_target *final)
+{
+	const struct wire_head head = {.target = target, .time = clock_ns()};
+	struct source *source = monitor->sources[target];
+	uint32_t gap;
+	int err = 0;
+
+	if (!source)
+		return 0;
+	for (int i = 0; i < WIRE_N_REASONS && !err; i++) {
+		if (!final->unreported[i])
+			continue;
+		source->next_seq += final->unreported[i];
+		err = record_loss(monitor, &head, reasons[i], final->unreported[i]);
+	}
+	gap = (uint32_t)final->seen - source->next_seq;
+	count_gap(monitor, gap);
+	source->next_seq += gap;
+	return err;
+}
+
+/* ------------------------------------------------------------------ events */
+
+static const struct pikos_text *source_line(struct source *source, struct symbol *symbol,
+					    int32_t line)
+{
+	if (!source->lines)
+		return &lines_compiled_string;
+	if (symbol->source_cache != source->lines ||
+	    symbol->source_generation != lines__generation(source->lines)) {
+		symbol->source = lines__file(source->lines, symbol->path, symbol->path_len);
+		symbol->source_cache = source->lines;
+		symbol->source_generation = lines__generation(source->lines);
+	}
+	return lines__at(symbol->source, line);
+}
+
+static void fill(struct monitor *monitor, const struct wire_event *event, struct source *source,
+		 struct symbol *symbol)
+{
+	struct pikos_record *record = &monitor->record;
+	uint64_t vms = 0;
+
+	record->pid = source->pid;
+	record->tid = event->head.tid;
+	record->time = event->head.time;
+	record->is_call = event->head.type == WIRE_CALL;
+	record->is_return = event->head.type == WIRE_RETURN;
+	if (event->head.kind == WIRE_EVENT_MEMORY) {
+		const struct wire_event_memory *memory = (const void *)event;
+
+		record->rss = memory->rss * monitor->page;
+		vms = memory->vms * monitor->page;
+	}
+	for (int i = 0; i < record->type->n_fields; i++) {
+		struct pikos_value *value = &monitor->values[i];
+
+		switch (monitor->columns[i]) {
+		case COLUMN_PID: value->i = record->pid; break;
+		case COLUMN_TID: value->i = record->tid; break;
+		case COLUMN_TIME: value->i = record->time; break;
+		case COLUMN_INDEX: value->i = monitor->totals.seen; break;
+		case COLUMN_TYPE: value->s = &types[event->head.type]; break;
+		case COLUMN_FUNCTION: value->s = symbol->function; break;
+		case COLUMN_LINE_NUMBER: value->i = event->line; break;
+		case COLUMN_RSS: value->i = record->rss; break;
+		case COLUMN_VMS: value->i = vms; break;
+		case COLUMN_LINE: value->s = source_line(source, symbol, event->line); break;
+		case COLUMN_FILE: value->s = symbol->file; break;
+		case N_COLUMNS: break;
+		}
+	}
+}
+
+static int handle_event(struct monitor *monitor, const struct wire_event *event)
+{
+	struct source *source = monitor->sources[event->head.target];
+	struct symbol *symbol = symbols__get(monitor->config.symbols, event->code);
+	int32_t gap;
+	int err;
+
+	if (!source || event->head.type > WIRE_LINE)
+		return 0;
+	gap = event->seq - source->next_seq;
+	if (gap > 0)
+		count_gap(monitor, gap);
+	source->next_seq = event->seq + 1;
+	if (!symbol)
+		return record_loss(monitor, &event->head, reasons[WIRE_UNREADABLE_STRING], 1);
+	fill(monitor, event, source, symbol);
+	monitor->totals.seen++;
+	if (monitor->config.filters &&
+	    !pikos_filters__keep(monitor->config.filters, &monitor->record)) {
+		monitor->totals.filtered++;
+		return 0;
+	}
+	err = pikos_recorder__record(monitor->config.recorder, &monitor->record);
+	if (err) {
+		count_loss(&monitor->totals, "not written", 1);
+		return err;
+	}
+	monitor->totals.written++;
+	return monitor->totals.written == monitor->config.max_records ? -ECANCELED : 0;
+}
+
+/* ------------------------------------------------------------------ codes */
+
+static size_t length(const char *text, size_t size)
+{
+	return strnlen(text, size);
+}
+
+static int define(struct monitor *monitor, uint32_t id, uint32_t cut, const char *name,
+		  size_t name_size, const char *file, size_t file_size)
+{
+	const struct symbol_string function = {name, length(name, name_size), cut & WIRE_NAME_CUT};
+	const struct symbol_string path = {file, length(file, file_size), cut & WIRE_FILE_CUT};
+
+	return symbols__define(monitor->config.symbols, id, &function, &path);
+}
+
+int monitor__handle(void *ctx, const struct wire_head *head, uint32_t size)
+{
+	struct monitor *monitor = ctx;
+	const struct wire_code_long *text = (const void *)head;
+	const struct wire_code *code = (const void *)head;
+
+	if (head->target >= WIRE_MAX_TARGETS)
+		return 0;
+	switch (head->kind) {
+	case WIRE_EVENT:
+		return size < sizeof(struct wire_event) ? 0 : handle_event(monitor, (void *)head);
+	case WIRE_EVENT_MEMORY:
+		if (size < sizeof(struct wire_event_memory))
+			return 0;
+		return handle_event(monitor, (void *)head);
+	case WIRE_CODE:
+		if (size < sizeof(*code))
+			return 0;
+		return define(monitor, code->code, code->cut, code->name, sizeof(code->name),
+			      code->file, sizeof(code->file));
+	case WIRE_CODE_LONG:
+		if (size < sizeof(*text))
+			return 0;
+		return define(monitor, text->code, text->cut, text->name, sizeof(text->name),
+			      text->file, sizeof(text->file));
+	case WIRE_LOST:
+		return size < sizeof(struct wire_lost) ? 0 : handle_lost(monitor, (void *)head);
+	}
+	return 0; /* a wake-up, or of a kind that this version does not know */
+}
+
+void monitor__totals(const struct monitor *monitor, struct monitor_totals *totals)
+{
+	*totals = monitor->totals;
+}

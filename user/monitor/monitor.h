@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * monitor.h - turns the kernel's events into records, passes them through the filters into the
+ * recorder, and counts.
+ *
+ * index: each target numbers the events that passed its focus (wire_event.seq). A gap in these
+ * numbers is what was filtered in the kernel or lost there; the losses have records of their own
+ * in front of the gap's end. So index counts what was seen, whatever came through.
+ */
+#ifndef PIKOS_MONITOR_MONITOR_H
+#define PIKOS_MONITOR_MONITOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "bpf/wire.h"
+#include "pikos.h"
+#include "symbols/lines.h"
+#include "symbols/symbols.h"
+
+struct monitor;
+
+struct monitor_config {
+	const struct pikos_record_type *type; /* borrowed */
+	struct pikos_filters *filters;	      /* borrowed; may be NULL */
+	struct pikos_recorder *recorder;      /* borrowed, prepared */
+	struct symbols *symbols;	      /* borrowed */
+	uint64_t max_records;		      /* 0: no limit */
+};
+
+struct monitor *monitor__new(const struct monitor_config *config);
+void monitor__free(struct monitor *monitor);
+
+/* @brief Say who a target is. @param lines its source, borrowed; may be NULL */
+int monitor__set_target(struct monitor *monitor, uint32_t target, pid_t pid, struct lines *lines);
+
+/*
+ * @brief Take one record of the kernel's; a transport_fn with the monitor as context.
+ * @return 0; -ECANCELED: max_records were written; -errno of the recorder
+ */
+int monitor__handle(void *monitor, const struct wire_head *record, uint32_t size);
+
+/*
+ * @brief The end of a target's stream: what the kernel counted and the stream did not tell.
+ * @param final the target's counters, no longer changing
+ */
+int monitor__finish_target(struct monitor *monitor, uint32_t target,
+			   const struct wire_target *final);
+/* @brief Count and record events that were lost for a reason outside the kernel's counters. */
+int monitor__lost(struct monitor *monitor, const char *reason, uint64_t count);
+
+/* Losses by reason. */
+struct monitor_loss {
+	const char *reason;
+	uint64_t count;
+};
+
+#define MONITOR_MAX_LOSSES 6
+
+struct monitor_totals {
+	uint64_t seen, written, filtered, lost;
+	struct monitor_loss losses[MONITOR_MAX_LOSSES];
+	int n_losses;
+};
+
+void monitor__totals(const struct monitor *monitor, struct monitor_totals *totals);
+
+#endif /* PIKOS_MONITOR_MONITOR_H */

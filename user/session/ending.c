@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "errors.h"
+#include "log.h"
+#include "session/internal.h"
+
+static int recorder_failed(struct session *session, int err)
+{
+	const char *words = pikos_recorder__error(session->output.recorder);
+
+	log_error("%s", *words ? words : error_words(err));
+	session->failure = STATUS_FAILED;
+	return err;
+}
+
+int session__drain(struct session *session, bool everything)
+{
+	int err = transport__drain(session->transport, monitor__handle, session->monitor,
+				   everything);
+
+	if (err == -ECANCELED) {
+		session->enough = true;
+		return err;
+	}
+	if (!err && !session->options->buffered)
+		err = pikos_recorder__flush(session->output.recorder);
+	return err ? recorder_failed(session, err) : 0;
+}
+
+void session__detach(struct session *session)
+{
+	uint64_t missed = 0;
+
+	if (session->detached || !session->keeper)
+		return;
+	session->detached = true;
+	if (keeper__detach_all(session->keeper, &missed)) {
+		log_error("the keeper process has died: tracing has ended");
+		session->failure = STATUS_FAILED;
+	}
+	if (session->program)
+		session->wire[0].exec_stop = 0;
+	/* Whatever was stopped until now, by --lossless or at an exec. */
+	targets__look(session);
+	if (missed && session->monitor)
+		monitor__lost(session->monitor, "program not run", missed);
+}
+
+/* What the counters say that the stream did not; then the totals must agree. */
+static int account(struct session *session)
+{
+	struct monitor_totals totals;
+	uint64_t seen = 0;
+	int err = 0;
+
+	for (int i = 0; i < session->n_targets && !err; i++) {
+		seen += session->wire[i].seen;
+		err = monitor__finish_target(session->monitor, i, &session->wire[i]);
+	}
+	monitor__totals(session->monitor, &totals);
+	for (int i = 0; i < totals.n_losses; i++)
+		if (totals.losses[i].reason[0] == 'p') /* "program not run": not seen there */
+			seen += totals.losses[i].count;
+	if (!err && seen != totals.seen) {
+		log_error("internal error: %" PRIu64 " events were seen, %" PRIu64
+			  " are accounted for",
+			  seen, totals.seen);
+		session->failure = STATUS_FAILED;
+	}
+	return err;
+}
+
+static void report(struct session *session, const struct monitor_totals *totals)
+{
+	uint64_t late = transport__late(session->transport);
+
+	for (int i = 0; i < totals->n_losses; i++)
+		log_warn("lost %" PRIu64 " records: %s", totals->losses[i].count,
+			 totals->losses[i].reason);
+	if (totals->lost && session->config.transport == KERNEL_RING_BUFFER)
+		log_hint("a larger --buffer-size, a --focused-on or --lossless keeps them");
+	if (late)
+		log_warn("%" PRIu64 " records were written after younger ones", late);
+	if (session->options->verbose)
+		log_line("seen=%" PRIu64 " written=%" PRIu64 " filtered=%" PRIu64 " lost=%" PRIu64,
+			 totals->seen, totals->written, totals->filtered, totals->lost);
+}
+
+static int status_of(const struct session *session, const struct monitor_totals *totals)
+{
+	if (session->failure)
+		return session->failure;
+	if (session->options->strict && totals->lost)
+		return STATUS_LOST;
+	return session->program ? program__status(session->program) : STATUS_OK;
+}
+
+static void say_none_came(const struct session *session)
+{
+	if (!session->program || session->any_python || session->failure)
+		return;
+	log_warn("'%s' did not become a CPython: nothing was traced", session->options->argv[0]);
+	log_hint("only the process itself is watched, through any number of execs, not its children");
+}
+
+int session__end(struct session *session)
+{
+	struct monitor_totals totals = {0};
+	struct pikos_summary summary;
+	uint64_t dropped;
+	int err = 0;
+
+	session__detach(session);
+	if (!session->enough && !session->failure)
+		err = session__drain(session, true);
+	if (!session->enough && !session->failure && !err)
+		err = account(session);
+	if (session->program)
+		program__wait(session->program);
+	log_progress_end();
+	monitor__totals(session->monitor, &totals);
+	dropped = pikos_recorder__dropped(session->output.recorder);
+	summary = (struct pikos_summary){totals.seen, totals.written - dropped, totals.filtered,
+					 totals.lost + dropped, status_of(session, &totals)};
+	err = pikos_recorder__finalize(session->output.recorder, &summary);
+	if (err && !session->failure)
+		recorder_failed(session, err);
+	dropped = pikos_recorder__dropped(session->output.recorder);
+	totals.written -= dropped;
+	totals.lost += dropped;
+	if (dropped && totals.n_losses < MONITOR_MAX_LOSSES)
+		totals.losses[totals.n_losses++] = (struct monitor_loss){"slow consumer", dropped};
+	say_none_came(session);
+	report(session, &totals);
+	return status_of(session, &totals);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * internal.h - the session's state, shared by its files:
+ *
+ *	session.c	the order of things: prepare, watch, end
+ *	prepare.c	kernel, keeper, recorder, rights
+ *	targets.c	processes: attach, exec, fork, stop, exit
+ *	ending.c	detach, drain, account, report
+ */
+#ifndef PIKOS_SESSION_INTERNAL_H
+#define PIKOS_SESSION_INTERNAL_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/options.h"
+#include "keeper/keeper.h"
+#include "kernel/kernel.h"
+#include "monitor/monitor.h"
+#include "process/reader.h"
+#include "session/output.h"
+#include "session/program.h"
+#include "session/rules.h"
+#include "symbols/symbols.h"
+#include "transport/transport.h"
+
+struct target {
+	pid_t pid;
+	int pidfd;
+	bool attached;
+	bool ended;
+	struct reader *reader;
+	struct lines *lines;
+	uint32_t execs, forks; /* of the kernel's counts, handled */
+};
+
+struct session {
+	const struct options *options;
+	struct kernel_config config;
+	struct output output;
+	struct rules rules;
+	struct kernel *kernel;
+	struct wire_target *wire; /* the kernel's side of the targets */
+	struct keeper *keeper;
+	struct transport *transport;
+	struct symbols *symbols;
+	struct monitor *monitor;
+	struct program *program; /* run mode */
+	struct target *targets;
+	int n_targets;
+	int n_alive;
+	int epoll;
+	uint64_t deadline;   /* CLOCK_MONOTONIC; 0: none */
+	bool detached;
+	bool any_python;     /* at least one target was attached */
+	bool enough;	     /* --max-records reached */
+	bool rotating;	     /* ids are being made anew */
+	uint32_t last_old_id;
+	int failure;	     /* exit status of a failure, 0: none so far */
+};
+
+/* Which signal asked for an end; set by handlers. */
+extern volatile sig_atomic_t session_signal;
+
+/* prepare.c */
+int session__prepare(struct session *session);
+
+/* targets.c */
+int targets__open(struct session *session);
+int targets__attach_all(struct session *session);
+void targets__look(struct session *session);
+void targets__free(struct session *session);
+
+/* ending.c */
+/* @return 0; -ECANCELED: enough; else the recorder's error, logged */
+int session__drain(struct session *session, bool everything);
+void session__detach(struct session *session);
+int session__end(struct session *session);
+
+#endif /* PIKOS_SESSION_INTERNAL_H */

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * output.h - from the command line to record type, filters and recorder.
+ */
+#ifndef PIKOS_SESSION_OUTPUT_H
+#define PIKOS_SESSION_OUTPUT_H
+
+#include <stdbool.h>
+
+#include "cli/options.h"
+#include "kernel/kernel.h"
+#include "pikos.h"
+
+struct output {
+	struct pikos_record_type type;
+	struct pikos_filters *filters; /* what the kernel does not decide; NULL: nothing */
+	struct pikos_recorder *recorder;
+	char **kept[2]; /* strings of the kernel's lists: functions, files */
+	int n_kept;
+	char secret_key[41], public_key[41];
+};
+
+/*
+ * @brief Make type and filters, and give the kernel those that it can decide: `type`,
+ * `function` and `filename` against values, one each, as long as no `change` stands before.
+ * @return 0 or -errno; options were checked before, so an error is one of memory
+ */
+int output__choose(struct output *output, const struct options *options,
+		   struct kernel_config *config);
+/*
+ * @brief Make the recorder.
+ * @param pid of the first target, for zmq topics
+ * @param interrupted whether the user wants an end, while a consumer is waited for
+ * @return 0; or -errno, logged
+ */
+int output__make_recorder(struct output *output, const struct options *options, pid_t pid,
+			  bool (*interrupted)(void *ctx));
+void output__free(struct output *output);
+
+#endif /* PIKOS_SESSION_OUTPUT_H */

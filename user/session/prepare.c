@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "errors.h"
+#include "log.h"
+#include "session/internal.h"
+
+#define MAX_BUFFERS    (64u << 20) /* bytes over all CPUs, unless the user says otherwise */
+#define MAX_BUFFER     (8u << 20)
+#define MIN_BUFFER     (1u << 20)
+#define NEEDED_TO_LOAD "CAP_SYS_ADMIN"
+
+static uint32_t default_buffer_size(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_CONF);
+	uint32_t size = MAX_BUFFER;
+
+	while (size > MIN_BUFFER && (uint64_t)size * cpus > MAX_BUFFERS)
+		size /= 2;
+	return size;
+}
+
+static bool is_lines(const struct options *options)
+{
+	return !strncmp(options->monitor, "line", strlen("line"));
+}
+
+static void configure(struct session *session)
+{
+	const struct options *options = session->options;
+	struct kernel_config *config = &session->config;
+
+	config->lines = is_lines(options);
+	config->memory = session->output.type.memory;
+	config->focus = options->focus;
+	config->lossless = options->lossless;
+	/* One ring per CPU beats the perf buffer everywhere: no lock is shared, nothing copied. */
+	config->transport = options->transport == TRANSPORT_PERFBUF ? KERNEL_PERF_BUFFER :
+								      KERNEL_RING_BUFFER;
+	config->buffer_size = options->buffer_size ? options->buffer_size : default_buffer_size();
+	config->window_script = options->pikos_run ? options->script : NULL;
+}
+
+static bool has_capability(int capability)
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2] = {{0}, {0}};
+
+	if (syscall(SYS_capget, &header, data))
+		return true; /* not known: do not blame it */
+	return data[capability / 32].effective >> (capability % 32) & 1;
+}
+
+static void explain_load(int err, const struct kernel_error *error)
+{
+	if ((err == -EPERM || err == -EACCES) && !has_capability(CAP_SYS_ADMIN)) {
+		log_cannot("load", "the BPF programs", NEEDED_TO_LOAD " is missing");
+		log_hint("run it as root: sudo pikos-trace ...");
+		return;
+	}
+	if (err == -ENOENT || err == -ENOSYS || err == -ESRCH) {
+		log_cannot("load", "the BPF programs", *error->text ? error->text : error_words(err));
+		log_hint("%s", *error->hint ? error->hint : "see pikos-trace --features");
+		return;
+	}
+	log_cannot("load", "the BPF programs", error_words(err));
+	if (*error->text)
+		log_hint("%s", error->text);
+}
+
+static int load(struct session *session)
+{
+	const struct keeper_config keeper = {session->config.lines,
+					     session->config.lines && session->options->pikos_run};
+	struct kernel_error error = {0};
+	bool found[N_FEATURES];
+	int err = features__find(found);
+
+	if (err && has_capability(CAP_SYS_ADMIN)) {
+		log_cannot("read", "/sys/kernel/btf/vmlinux", error_words(err));
+		log_hint("the kernel needs BTF (CONFIG_DEBUG_INFO_BTF, Linux 5.2): see --features");
+		return err;
+	}
+	if (!has_capability(CAP_SYS_ADMIN)) /* features cannot be tried without: find out by loading */
+		for (int i = 0; i < N_FEATURES; i++)
+			found[i] = found[i] || features__table[i].required;
+	session->kernel = kernel__new(&session->config, found, &error);
+	if (!session->kernel) {
+		err = -errno;
+		explain_load(err, &error);
+		return err;
+	}
+	session->wire = kernel__targets(session->kernel);
+	session->keeper = keeper__start(session->kernel, &keeper);
+	if (session->keeper)
+		return 0;
+	err = -errno;
+	log_cannot("start", "the keeper process", error_words(err));
+	return err;
+}
+
+static bool interrupted(void *ctx)
+{
+	(void)ctx;
+	return session_signal;
+}
+
+static int connect_stations(struct session *session)
+{
+	const struct monitor_config monitor = {
+		.type = &session->output.type,
+		.filters = session->output.filters,
+		.recorder = session->output.recorder,
+		.symbols = session->symbols = symbols__new(),
+		.max_records = session->options->max_records,
+	};
+	const struct kernel *kernel = session->kernel;
+	int err;
+
+	session->monitor = session->symbols ? monitor__new(&monitor) : NULL;
+	if (!session->monitor)
+		return -ENOMEM;
+	session->transport = transport__new(kernel__ring_fds(kernel), kernel__n_cpus(kernel),
+					    kernel__ring_size(kernel), kernel__perf_fd(kernel),
+					    kernel__perf_size(kernel));
+	if (!session->transport) {
+		err = -errno;
+		log_cannot("map", "the buffers", error_words(err));
+		return err;
+	}
+	return transport__add_to_epoll(session->transport, session->epoll);
+}
+
+/* The loader needs none from here on, but to continue a target should the keeper be killed. */
+static int drop_rights(struct session *session)
+{
+	int err = keeper__drop_rights(session->options->lossless ? UINT64_C(1) << CAP_KILL : 0);
+
+	if (err)
+		log_cannot("drop", "capabilities", error_words(err));
+	return err;
+}
+
+int session__prepare(struct session *session)
+{
+	int err = output__choose(&session->output, session->options, &session->config);
+
+	session->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (err || session->epoll < 0)
+		return err ? err : -errno;
+	configure(session);
+	err = load(session);
+	if (!err)
+		err = targets__open(session);
+	if (!err)
+		err = output__make_recorder(&session->output, session->options,
+					    session->targets[0].pid, interrupted);
+	if (!err)
+		err = connect_stations(session);
+	if (!err) {
+		err = kernel__attach_processes(session->kernel);
+		if (err)
+			log_cannot("attach to", "the tracepoints of processes", error_words(err));
+	}
+	if (!err)
+		err = targets__attach_all(session);
+	if (!err)
+		err = drop_rights(session);
+	return err;
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "session/session.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "errors.h"
+#include "log.h"
+#include "session/internal.h"
+
+#define DRAIN_EVERY_MS 20 /* a record is to reach its recorder within 100 ms */
+#define MAX_EVENTS     16
+
+volatile sig_atomic_t session_signal;
+
+static void note_signal(int number)
+{
+	if (number != SIGCHLD)
+		session_signal = number;
+}
+
+static void catch_signals(bool run_mode)
+{
+	struct sigaction action = {.sa_handler = note_signal};
+
+	sigaction(SIGTERM, &action, NULL);
+	sigaction(SIGHUP, &action, NULL);
+	sigaction(SIGCHLD, &action, NULL);
+	/* The terminal's Ctrl-C reaches the program too, and we wait for what it does with it. */
+	action.sa_handler = run_mode ? SIG_IGN : note_signal;
+	sigaction(SIGINT, &action, NULL);
+	action.sa_handler = SIG_IGN;
+	sigaction(SIGPIPE, &action, NULL);
+}
+
+/* @return true when a signal ends the tracing */
+static bool handle_signal(struct session *session)
+{
+	int number = session_signal;
+
+	if (!number)
+		return false;
+	session_signal = 0;
+	if (!session->program)
+		return true;
+	program__signal(session->program, number);
+	return false;
+}
+
+/* Have ids made anew before their names fill the memory; see symbols.h. */
+static void rotate_symbols(struct session *session)
+{
+	if (session->rotating) {
+		symbols__rotate(session->symbols, session->last_old_id);
+		session->rotating = false;
+	} else if (symbols__full(session->symbols)) {
+		session->last_old_id = kernel__next_generation(session->kernel);
+		session->rotating = true;
+	}
+}
+
+static void show_progress(const struct session *session)
+{
+	struct monitor_totals totals;
+
+	if (!session->options->progress)
+		return;
+	monitor__totals(session->monitor, &totals);
+	log_progress("%llu records, %llu lost", (unsigned long long)totals.written,
+		     (unsigned long long)totals.lost);
+}
+
+static bool keeper_died(const struct session *session, const struct epoll_event *events, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (events[i].data.ptr == session->keeper)
+			return true;
+	return false;
+}
+
+/* Without a keeper its probes are gone; what it cannot continue any more we do. */
+static void mourn_keeper(struct session *session)
+{
+	log_error("the keeper process has died: tracing has ended");
+	session->failure = STATUS_FAILED;
+	session->detached = true;
+	for (int i = 0; i < session->n_targets; i++) {
+		const struct wire_target *wire = &session->wire[i];
+
+		if ((wire->stops != wire->continued && !wire->user_stopped) || wire->exec_stop)
+			kill(session->targets[i].pid, SIGCONT);
+	}
+}
+
+static int watch_keeper(struct session *session)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = session->keeper};
+
+	return epoll_ctl(session->epoll, EPOLL_CTL_ADD, keeper__fd(session->keeper), &event);
+}
+
+static void watch(struct session *session)
+{
+	struct epoll_event events[MAX_EVENTS];
+
+	watch_keeper(session);
+	if (session->options->duration_ns)
+		session->deadline = clock_ns() + session->options->duration_ns;
+	while (session->n_alive && !session->enough && !session->failure) {
+		int n = epoll_wait(session->epoll, events, MAX_EVENTS, DRAIN_EVERY_MS);
+
+		if (keeper_died(session, events, n)) {
+			mourn_keeper(session);
+			break;
+		}
+		if (handle_signal(session) || session__drain(session, false))
+			break;
+		targets__look(session);
+		rotate_symbols(session);
+		show_progress(session);
+		if (session->deadline && clock_ns() >= session->deadline)
+			break;
+	}
+}
+
+/* The tracing is over, the program is not: wait, and pass on what is sent to us. */
+static void outlive_program(struct session *session)
+{
+	struct epoll_event events[MAX_EVENTS];
+
+	while (session->program && !program__ended(session->program)) {
+		epoll_wait(session->epoll, events, MAX_EVENTS, DRAIN_EVERY_MS);
+		handle_signal(session);
+		targets__look(session);
+	}
+}
+
+static void session_free(struct session *session)
+{
+	monitor__free(session->monitor);
+	symbols__free(session->symbols);
+	transport__free(session->transport);
+	keeper__free(session->keeper);
+	targets__free(session);
+	rules__free(&session->rules);
+	output__free(&session->output);
+	kernel__free(session->kernel);
+	if (session->epoll >= 0)
+		close(session->epoll);
+}
+
+int session__run(const struct options *options)
+{
+	struct session session = {.options = options, .epoll = -1};
+	int status;
+
+	catch_signals(options->argv != NULL);
+	if (session__prepare(&session)) {
+		status = session.failure ? session.failure : STATUS_FAILED;
+	} else {
+		watch(&session);
+		session__detach(&session);
+		outlive_program(&session);
+		status = session__end(&session);
+	}
+	session_free(&session);
+	return status;
+}

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "errors.h"
+#include "log.h"
+#include "process/identity.h"
+#include "session/internal.h"
+#include "source/interpreter.h"
+#include "source/usdt.h"
+
+#define SYSTEM_PYTHON "/usr/bin/python3"
+
+static const char *name_of(const struct target *target, char *buf, size_t size)
+{
+	snprintf(buf, size, "PID %d", target->pid);
+	return buf;
+}
+
+static void log_refusal(const struct target *target, const struct interpreter_reason *why, int err)
+{
+	char name[32];
+
+	log_cannot("trace", name_of(target, name, sizeof(name)),
+		   *why->text ? why->text : error_words(err));
+	if (*why->next_step)
+		log_hint("%s", why->next_step);
+}
+
+/* ------------------------------------------------------------------ focus */
+
+/* The file that `python3` of a program's command line would run, as far as that can be told. */
+static int open_program(const char *name)
+{
+	char path[4096];
+	const char *dirs = getenv("PATH");
+
+	if (strchr(name, '/') || !dirs)
+		return open(name, O_RDONLY | O_CLOEXEC);
+	while (*dirs) {
+		size_t len = strcspn(dirs, ":");
+		int fd;
+
+		if (snprintf(path, sizeof(path), "%.*s/%s", (int)len, dirs, name) <
+		    (int)sizeof(path)) {
+			fd = open(path, O_RDONLY | O_CLOEXEC);
+			if (fd >= 0)
+				return fd;
+		}
+		dirs += len + (dirs[len] == ':');
+	}
+	return -1;
+}
+
+/* Before a program runs its interpreter is a guess: what it names, else the system's. */
+static struct interpreter *guess_interpreter(const char *program)
+{
+	const char *const names[] = {program, "python3", SYSTEM_PYTHON};
+	struct interpreter *in = NULL;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		int fd = open_program(names[i]);
+
+		if (fd < 0)
+			continue;
+		if (!interpreter__open_fd(fd, names[i], &in, NULL) &&
+		    interpreter__info(in)->kind == INTERPRETER_CPYTHON) {
+			close(fd);
+			return in;
+		}
+		close(fd);
+		interpreter__free(in);
+		in = NULL;
+	}
+	return NULL;
+}
+
+static int resolve_focus(struct session *session, const struct identity *id,
+			 const struct interpreter *in)
+{
+	const struct interpreter_info *info = in ? interpreter__info(in) : NULL;
+	struct focus_error error = {{0}, {0}};
+	const char *missing = NULL;
+	struct focus_context context = {
+		.identity = id,
+		.reader = reader__new(id, &missing),
+		.major = info ? info->major : 0,
+		.minor = info ? info->minor : 0,
+		.exe = !id->exe && info ? info->path : NULL,
+	};
+	int err;
+
+	if (!context.reader) {
+		err = -errno;
+		log_cannot("read files as", "the target", missing ? missing : error_words(err));
+		if (missing)
+			log_hint("that capability is missing: run it as root");
+		return err;
+	}
+	err = rules__add(&session->rules, session->kernel, session->options->focus, &context,
+			 &error);
+	reader__free(context.reader);
+	if (!err)
+		return 0;
+	log_error("%s", *error.text ? error.text : error_words(err));
+	if (*error.hint)
+		log_hint("%s", error.hint);
+	return err;
+}
+
+static int focus_on_process(struct session *session, const struct target *target)
+{
+	struct interpreter_reason why = {0};
+	struct interpreter *in = NULL;
+	struct identity *id;
+	int err = interpreter__of_pid(target->pid, &in, &why);
+
+	if (err) {
+		log_refusal(target, &why, err);
+		return err;
+	}
+	id = identity__of_pid(target->pid);
+	err = id ? resolve_focus(session, id, in) : -errno;
+	if (!id)
+		log_refusal(target, &why, err);
+	identity__free(id);
+	interpreter__free(in);
+	return err;
+}
+
+static int focus_on_program(struct session *session)
+{
+	struct interpreter *in = guess_interpreter(session->options->argv[0]);
+	struct identity *id = identity__of_self(session->options->argv);
+	int err = id ? resolve_focus(session, id, in) : -errno;
+
+	identity__free(id);
+	interpreter__free(in);
+	return err;
+}
+
+/* ------------------------------------------------------------------ open */
+
+static bool is_stopped(pid_t pid)
+{
+	char path[64], text[512];
+	const char *state;
+	int fd, got;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	got = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[got < 0 ? 0 : got] = '\0';
+	state = strrchr(text, ')');
+	return state && state[1] && state[2] == 'T';
+}
+
+static int open_target(struct session *session, int index, pid_t pid)
+{
+	struct target *target = &session->targets[index];
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = target};
+	char name[32];
+	int err = 0;
+
+	target->pid = pid;
+	target->pidfd = syscall(SYS_pidfd_open, pid, 0);
+	if (target->pidfd < 0) {
+		err = -errno;
+		/* A thread's number is not a process's. */
+		log_cannot("trace", name_of(target, name, sizeof(name)),
+			   err == -ESRCH ? "no such process" :
+			   err == -EINVAL ? "it is a thread, not a process" :
+					    error_words(err));
+		return err;
+	}
+	session->wire[index].window = session->options->pikos_run ? WIRE_WINDOW_WAITING :
+								    WIRE_WINDOW_NONE;
+	session->wire[index].exec_stop = session->program != NULL;
+	session->wire[index].user_stopped = !session->program && is_stopped(pid);
+	if (epoll_ctl(session->epoll, EPOLL_CTL_ADD, target->pidfd, &event))
+		return -errno;
+	err = kernel__add_target(session->kernel, index, pid);
+	if (!err)
+		err = monitor__set_target(session->monitor, index, pid, NULL);
+	session->n_alive++;
+	return err;
+}
+
+int targets__open(struct session *session)
+{
+	const struct options *options = session->options;
+	int n = options->argv ? 1 : options->n_pids, err = 0;
+
+	session->targets = calloc(n, sizeof(*session->targets));
+	if (!session->targets)
+		return -ENOMEM;
+	for (int i = 0; i < n; i++)
+		session->targets[i].pidfd = -1;
+	session->n_targets = n;
+	if (options->argv) {
+		session->program = program__new(options->argv);
+		if (!session->program)
+			return -errno;
+		session->targets[0].pid = program__pid(session->program);
+		err = options->focus ? focus_on_program(session) : 0;
+	}
+	for (int i = 0; i < options->n_pids && !err; i++) {
+		session->targets[i].pid = options->pids[i];
+		if (options->focus)
+			err = focus_on_process(session, &session->targets[i]);
+	}
+	if (!err)
+		err = kernel__set_rules(session->kernel, session->rules.rules, session->rules.n);
+	return err;
+}
+
+/* ------------------------------------------------------------------ attach */
+
+static void take_reader(struct session *session, int index, int fd)
+{
+	struct target *target = &session->targets[index];
+
+	lines__free(target->lines);
+	reader__free(target->reader);
+	target->lines = NULL;
+	target->reader = fd < 0 ? NULL : reader__from_socket(fd);
+	if (target->reader)
+		target->lines = lines__new(target->reader, LINES_MAX_BYTES / session->n_targets);
+	monitor__set_target(session->monitor, index, target->pid, target->lines);
+}
+
+static int attach(struct session *session, int index)
+{
+	struct target *target = &session->targets[index];
+	struct keeper_attached attached;
+	int err = keeper__attach(session->keeper, index, target->pid, &attached);
+
+	if (!err && attached.result == KEEPER_NOT_PYTHON && !session->program) {
+		err = -ENOTSUP;
+		snprintf(attached.why.text, sizeof(attached.why.text), "it is not a Python");
+		snprintf(attached.why.next_step, sizeof(attached.why.next_step),
+			 "give the PID of a CPython; of a program that starts one, the one it starts");
+	}
+	if (err) {
+		log_refusal(target, &attached.why, err);
+		return err;
+	}
+	if (attached.result != KEEPER_ATTACHED)
+		return 0;
+	target->attached = session->any_python = true;
+	take_reader(session, index, attached.reader_fd);
+	log_verbose("tracing PID %d: %s, %s, %s", target->pid, attached.description,
+		    session->options->monitor,
+		    session->config.transport == KERNEL_RING_BUFFER ? "ring buffer" :
+								      "perf buffer");
+	return 0;
+}
+
+static int start_program(struct session *session)
+{
+	int err = program__go(session->program);
+
+	if (!err)
+		return 0;
+	program__wait(session->program);
+	log_cannot("run", session->options->argv[0], error_words(err));
+	session->failure = err == -ENOENT ? STATUS_NOT_FOUND : STATUS_CANNOT_RUN;
+	return err;
+}
+
+int targets__attach_all(struct session *session)
+{
+	int err = 0;
+
+	for (int i = 0; i < session->n_targets && !err; i++)
+		err = open_target(session, i, session->targets[i].pid);
+	if (err)
+		return err;
+	if (session->program)
+		return start_program(session);
+	for (int i = 0; i < session->n_targets && !err; i++)
+		err = attach(session, i);
+	return err;
+}
+
+/* ------------------------------------------------------------------ what happens to them */
+
+static void end_target(struct session *session, int index)
+{
+	struct target *target = &session->targets[index];
+
+	if (target->ended)
+		return;
+	target->ended = true;
+	session->n_alive--;
+	epoll_ctl(session->epoll, EPOLL_CTL_DEL, target->pidfd, NULL);
+}
+
+static bool has_exited(const struct target *target)
+{
+	struct pollfd wanted = {.fd = target->pidfd, .events = POLLIN};
+
+	return poll(&wanted, 1, 0) > 0;
+}
+
+/* The program cannot be traced after all; it has not run an instruction of its interpreter. */
+static void refuse_program(struct session *session)
+{
+	struct interpreter *in = NULL;
+	int fd = open(SYSTEM_PYTHON, O_RDONLY | O_CLOEXEC);
+
+	if (session->options->pikos_run && fd >= 0 &&
+	    !interpreter__open_fd(fd, SYSTEM_PYTHON, &in, NULL) &&
+	    !interpreter__check(in, usdt__needs(session->config.lines, true), NULL))
+		log_hint("%s has them: PIKOS_PYTHON=%s pikos-run ...", SYSTEM_PYTHON, SYSTEM_PYTHON);
+	interpreter__free(in);
+	if (fd >= 0)
+		close(fd);
+	session->failure = STATUS_FAILED;
+	if (program__signal(session->program, SIGKILL))
+		keeper__continue(session->keeper, 0); /* not ours to end: let it run untraced */
+}
+
+/* Run mode: the program has become another one and stands before its first instruction. */
+static void look_at_program(struct session *session)
+{
+	struct target *target = &session->targets[0];
+	enum program_change change = program__poll(session->program);
+
+	if (change == PROGRAM_ENDED) {
+		end_target(session, 0);
+		return;
+	}
+	if (change != PROGRAM_STOPPED || session->wire[0].execs == target->execs)
+		return;
+	target->execs = session->wire[0].execs;
+	if (session->failure || session->detached || !attach(session, 0))
+		keeper__continue(session->keeper, 0);
+	else
+		refuse_program(session);
+}
+
+static void look_at_exec(struct session *session, int index)
+{
+	struct target *target = &session->targets[index];
+
+	if (session->wire[index].execs == target->execs)
+		return;
+	target->execs = session->wire[index].execs;
+	log_warn("PID %d runs another program now: its tracing has ended", target->pid);
+	keeper__detach(session->keeper, index);
+	end_target(session, index);
+}
+
+/* --lossless: what was stopped is continued once its records are out of the buffers. */
+static void look_at_stops(struct session *session, int index)
+{
+	struct wire_target *wire = &session->wire[index];
+	uint32_t stops = __atomic_load_n(&wire->stops, __ATOMIC_ACQUIRE);
+
+	if (stops == wire->continued || wire->user_stopped)
+		return;
+	wire->continued = stops;
+	keeper__continue(session->keeper, index);
+}
+
+void targets__look(struct session *session)
+{
+	bool forked = false;
+
+	if (session->program && !program__ended(session->program))
+		look_at_program(session);
+	for (int i = 0; i < session->n_targets; i++) {
+		struct target *target = &session->targets[i];
+
+		if (session->options->lossless && !target->ended)
+			look_at_stops(session, i);
+		forked = forked || session->wire[i].forks != target->forks;
+		target->forks = session->wire[i].forks;
+		if (session->program || target->ended)
+			continue;
+		look_at_exec(session, i);
+		if (has_exited(target))
+			end_target(session, i);
+	}
+	if (forked && !session->detached)
+		keeper__sweep(session->keeper);
+}
+
+void targets__free(struct session *session)
+{
+	for (int i = 0; i < session->n_targets; i++) {
+		lines__free(session->targets[i].lines);
+		reader__free(session->targets[i].reader);
+		if (session->targets[i].pidfd >= 0)
+			close(session->targets[i].pidfd);
+	}
+	free(session->targets);
+	program__free(session->program);
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "symbols/symbols.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "monitor/text.h"
+
+#define CUT_MARK "<cut>"
+
+/* Ids [first, first + count), by index; NULL where none came. */
+struct table {
+	struct symbol **symbols;
+	uint32_t first, count, capacity;
+	size_t bytes;
+};
+
+struct symbols {
+	struct table old, now;
+};
+
+struct symbols *symbols__new(void)
+{
+	return calloc(1, sizeof(struct symbols));
+}
+
+static void symbol_free(struct symbol *symbol)
+{
+	if (!symbol)
+		return;
+	free(symbol->function);
+	free(symbol->file);
+	free(symbol->path);
+	free(symbol);
+}
+
+static void table_clear(struct table *table)
+{
+	for (uint32_t i = 0; i < table->count; i++)
+		symbol_free(table->symbols[i]);
+	free(table->symbols);
+	memset(table, 0, sizeof(*table));
+}
+
+void symbols__free(struct symbols *symbols)
+{
+	if (!symbols)
+		return;
+	table_clear(&symbols->old);
+	table_clear(&symbols->now);
+	free(symbols);
+}
+
+static int table_reserve(struct table *table, uint32_t index)
+{
+	uint32_t capacity = table->capacity ? table->capacity : 1024;
+	struct symbol **grown;
+
+	if (index < table->capacity)
+		return 0;
+	while (capacity <= index)
+		capacity *= 2;
+	grown = realloc(table->symbols, capacity * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	memset(grown + table->capacity, 0, (capacity - table->capacity) * sizeof(*grown));
+	table->symbols = grown;
+	table->capacity = capacity;
+	return 0;
+}
+
+static struct pikos_text *make_text(const struct symbol_string *string)
+{
+	struct pikos_text *text;
+	char *marked;
+
+	if (!string->cut)
+		return text__new(string->bytes, string->len);
+	marked = malloc(string->len + sizeof(CUT_MARK));
+	if (!marked)
+		return NULL;
+	memcpy(marked, string->bytes, string->len);
+	memcpy(marked + string->len, CUT_MARK, sizeof(CUT_MARK));
+	text = text__new(marked, string->len + sizeof(CUT_MARK) - 1);
+	free(marked);
+	return text;
+}
+
+static struct symbol *symbol_new(const struct symbol_string *function,
+				 const struct symbol_string *file)
+{
+	struct symbol *symbol = calloc(1, sizeof(*symbol));
+
+	if (!symbol)
+		return NULL;
+	symbol->function = make_text(function);
+	symbol->file = make_text(file);
+	symbol->path = malloc(file->len + 1);
+	if (!symbol->function || !symbol->file || !symbol->path) {
+		symbol_free(symbol);
+		return NULL;
+	}
+	memcpy(symbol->path, file->bytes, file->len);
+	symbol->path[file->len] = '\0';
+	symbol->path_len = file->len;
+	return symbol;
+}
+
+int symbols__define(struct symbols *symbols, uint32_t id, const struct symbol_string *function,
+		    const struct symbol_string *file)
+{
+	struct table *table = id < symbols->now.first ? &symbols->old : &symbols->now;
+	struct symbol *symbol;
+	int err;
+
+	if (id < table->first)
+		return 0; /* of a time that nothing refers to any more */
+	err = table_reserve(table, id - table->first);
+	if (err)
+		return err;
+	symbol = symbol_new(function, file);
+	if (!symbol)
+		return -ENOMEM;
+	symbol_free(table->symbols[id - table->first]);
+	table->symbols[id - table->first] = symbol;
+	if (table->count <= id - table->first)
+		table->count = id - table->first + 1;
+	table->bytes += sizeof(*symbol) + symbol->function->len + symbol->file->len + file->len +
+			4 * 32; /* four allocations */
+	return 0;
+}
+
+struct symbol *symbols__get(const struct symbols *symbols, uint32_t id)
+{
+	const struct table *table = id < symbols->now.first ? &symbols->old : &symbols->now;
+	uint32_t index = id - table->first;
+
+	return id >= table->first && index < table->count ? table->symbols[index] : NULL;
+}
+
+bool symbols__full(const struct symbols *symbols)
+{
+	return symbols->now.bytes > SYMBOLS_MAX_BYTES;
+}
+
+void symbols__rotate(struct symbols *symbols, uint32_t last_old)
+{
+	table_clear(&symbols->old);
+	symbols->old = symbols->now;
+	memset(&symbols->now, 0, sizeof(symbols->now));
+	symbols->now.first = last_old + 1;
+}
