@@ -6,6 +6,7 @@
 #include "recorder_support.h"
 
 #include <errno.h>
+#include <signal.h>
 
 #include "monitor/record_type.h"
 
@@ -385,6 +386,40 @@ static void shows_on_stdout(void **state)
 	close(saved);
 }
 
+/* Quotes mean nothing in text: rows that did not arrive are counted by their ends alone. */
+static void counts_rows_with_quotes(void **state)
+{
+	struct pikos_record_type type;
+	struct pikos_output out = {0};
+	struct pikos_recorder *rec;
+	char path[32], expected[160];
+	int pipes[2];
+
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	assert_int_equal(pipe(pipes), 0);
+	snprintf(path, sizeof(path), "/dev/fd/%d", pipes[1]);
+	out.path = path;
+	rec = pikos_recorder__text(&out);
+	assert_int_equal(pikos_record_type__init(&type, "functions", NULL), 0);
+	assert_int_equal(pikos_recorder__prepare(rec, &type), 0);
+	event(rec, &type, 1, "call", "\"", 0);
+	assert_int_equal(pikos_recorder__flush(rec), 0);
+	close(pipes[0]);
+	event(rec, &type, 1, "call", "\"", 0);
+	event(rec, &type, 1, "call", "\"", 0);
+	assert_int_equal(pikos_recorder__flush(rec), -EPIPE);
+	snprintf(expected, sizeof(expected),
+		 "cannot write '%s': Broken pipe (1 record, %d bytes written)", path,
+		 2 * (int)strlen("index    type        function                       lineNo "
+				 "filename\n") +
+			 (int)strlen("0        call        \"                              7     "
+				     "f.py\n"));
+	assert_string_equal(pikos_recorder__error(rec), expected);
+	pikos_recorder__free(rec);
+	close(pipes[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -397,6 +432,7 @@ int main(void)
 		cmocka_unit_test(forgets_old_threads),
 		cmocka_unit_test(draws_no_tree_of_lines),
 		cmocka_unit_test(shows_on_stdout),
+		cmocka_unit_test(counts_rows_with_quotes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

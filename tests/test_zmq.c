@@ -4,7 +4,6 @@
  * Python's json or libmsgpack-c then reads. Nothing here waits for time to pass: the recorder
  * itself waits for its subscriber, and says when a consumer holds it up.
  */
-#define _GNU_SOURCE /* memmem */
 #include "recorder_support.h"
 
 #include <arpa/inet.h>
