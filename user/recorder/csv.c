@@ -141,25 +141,33 @@ static char *put_row(const struct csv *csv, char *out, const char *limit,
 	return out + 1;
 }
 
-static int csv_record(void *ctx, const struct pikos_record *record)
+static size_t row_bound(const struct csv *csv, const struct pikos_value *values)
 {
-	const char *limit;
-	struct csv *csv = ctx;
 	size_t bound = 0;
-	char *out, *end;
 	int i;
 
-	out = stream__reserve(csv->stream, 0, &limit);
-	end = out ? put_row(csv, out, limit, record->values) : NULL;
-	if (!end) {
-		for (i = 0; i < csv->n_fields; i++)
-			bound += field_bound(&record->values[i]);
+	for (i = 0; i < csv->n_fields; i++)
+		bound += field_bound(&values[i]);
+	return bound;
+}
+
+static int csv_record(void *ctx, const struct pikos_record *record)
+{
+	size_t bound = 0; /* first into what room there is */
+	struct csv *csv = ctx;
+	const char *limit;
+	char *out;
+
+	for (;;) {
 		out = stream__reserve(csv->stream, bound, &limit);
 		if (!out)
 			return stream__status(csv->stream);
-		end = put_row(csv, out, limit, record->values);
+		out = put_row(csv, out, limit, record->values);
+		if (out)
+			break;
+		bound = row_bound(csv, record->values);
 	}
-	stream__commit(csv->stream, end, true);
+	stream__commit(csv->stream, out, true);
 	return 0;
 }
 
