@@ -337,11 +337,27 @@ static void search_path(void **state)
 	context.major = 3;
 	context.minor = 11;
 	expect_rule("vpkg.f", "f", "venv/lib/python3.11/site-packages/vpkg.py", "");
+	expect_rule("__main__.run", "run", "app/main.py", "");
+	expect_error("hidden.f", -ENOENT, "no module 'hidden'", "");
 	expect_error("ns.part.f", -ENOENT, "no module 'ns'", "");
 	expect_error("pkg.own", -ENOENT, "no module 'pkg'", "");
 	will_run(code);
 	expect_error("__main__.run", -ENOENT, "the program's script is not known", "");
 	expect_rule("app.main.run", "run", "app/main.py", "");
+}
+
+/* A program that has left the directory where its script was named. */
+static void moved_away(void **state)
+{
+	char *argv[] = {"python3.11", "app/main.py", NULL};
+
+	(void)state;
+	assert_int_equal(setenv("PWD", tree, 1), 0);
+	assert_int_equal(chdir("/"), 0);
+	will_run(argv);
+	expect_rule("__main__.run", "run", "app/main.py", "");
+	expect_rule("pkg.own", "own", "app/pkg/__init__.py", "");
+	assert_int_equal(chdir(tree), 0);
 }
 
 /* Symlinks: every spelling by which the interpreter may have come there. */
@@ -585,6 +601,7 @@ static void make_files(void)
 	put("venv/lib/python3.11/site-packages/vpkg.py", "def f(): pass\n");
 	put("venv/lib/python3.11/site-packages/a.pth",
 	    "# comment\nimport no\n../../../../elsewhere\n");
+	put("venv/lib/python3.11/site-packages/# comment/hidden.py", "def f(): pass\n");
 	put("elsewhere/bypth.py", "def f(): pass\n");
 	put("../real/app/main.py", oracle);
 	put("../real/app/pkg/__init__.py", "from .core import func\n");
@@ -652,6 +669,7 @@ int main(void)
 		cmocka_unit_test_setup(module_errors, fresh),
 		cmocka_unit_test_setup(hostile_modules, fresh),
 		cmocka_unit_test_setup(search_path, fresh),
+		cmocka_unit_test_setup(moved_away, fresh),
 		cmocka_unit_test_setup(spellings, fresh),
 		cmocka_unit_test(real_interpreters),
 	};

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -43,6 +44,7 @@ struct target {
 struct shape {
 	uid_t uid; /* gid too */
 	gid_t group;
+	uid_t fsuid; /* 0: uid */
 	const char *root, *cwd;
 	bool no_caps, own_users;
 };
@@ -66,6 +68,8 @@ static void take_shape(const struct shape *shape)
 	    setresgid(shape->uid, shape->uid, shape->uid) ||
 	    setresuid(shape->uid, shape->uid, shape->uid))
 		_exit(9);
+	if (shape->fsuid)
+		setfsuid(shape->fsuid);
 	if (shape->no_caps)
 		drop_caps();
 	if (shape->own_users && unshare(CLONE_NEWUSER))
@@ -215,6 +219,17 @@ static void groups_count(void **state)
 	reader__free(r);
 }
 
+/* A file server serves a user by its fsuid: that is what the kernel asks. */
+static void fsuid_counts(void **state)
+{
+	struct reader *r = reader_of((struct shape){.fsuid = 1, .cwd = tree});
+
+	(void)state;
+	expect_file(r, "of-daemon", "daemon\n");
+	assert_int_equal(open_path(r, "private/x.py"), -EACCES);
+	reader__free(r);
+}
+
 /* A root program in a private home directory reads its own source; one without rights does not. */
 static void root_reads_all_if_it_may(void **state)
 {
@@ -335,6 +350,7 @@ static void listing(void **state)
 static void has_no_rights(void **state)
 {
 	static const char *const caps[] = {"CapInh:", "CapPrm:", "CapEff:", "CapAmb:"};
+	int high = fcntl(0, F_DUPFD, 500);
 	struct reader *r = reader_of((struct shape){.uid = NOBODY, .group = 4242});
 	pid_t pid = pid_of(r);
 	char value[256], path[64];
@@ -369,6 +385,7 @@ static void has_no_rights(void **state)
 			assert_int_equal(n, 2);
 	}
 	close(own);
+	close(high);
 	reader__free(r);
 }
 
@@ -693,6 +710,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nobody_is_refused),
 		cmocka_unit_test(groups_count),
+		cmocka_unit_test(fsuid_counts),
 		cmocka_unit_test(root_reads_all_if_it_may),
 		cmocka_unit_test(capabilities_of_a_namespace),
 		cmocka_unit_test(another_root),
