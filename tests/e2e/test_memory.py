@@ -5,7 +5,7 @@ import os
 import re
 
 from harness import Skip, check, equal, test
-from records import FIELDS, cut, events, is_lost, read_csv, same
+from records import FIELDS, cut, events, is_lost, read_csv, same, same_lines
 from test_oracle import BIG, oracle, oracle_sections
 
 COLD = 20  # as in workloads/memory.py
@@ -88,5 +88,5 @@ def test_memory_lines_equal_oracle(context):
     workload = context.workload("drive.py", "plain", "recursion")
     context.record("line_memory", workload, *BIG)
     rows = read_csv(context.path("records.csv"), "line_memory")
-    same(cut(events(rows, "line_memory")),
-         oracle_sections(oracle(context, "lines", "recursion"), "recursion")[""])
+    same_lines(cut(events(rows, "line_memory")),
+               oracle_sections(oracle(context, "lines", "recursion"), "recursion")[""])

@@ -16,10 +16,6 @@ CASES = """classes init_storm dataclass generators recursion exceptions asyncio 
 comprehensions genexprs contextmanager lru_cache names_non_ascii names_long names_hostile exec_storm
 name_storm deep threads json re text ast argparse email decimal unittest logging""".split()
 
-# Nothing in them is ever resumed: here the line probe is exact.
-NO_GENERATORS = set("""classes init_storm recursion exceptions exec lambdas comprehensions lru_cache
-names_non_ascii names_long names_hostile exec_storm name_storm deep""".split())
-
 # The events of these are in threads of their own, between markers of their own.
 THREADED = {"threads": [f"_{number}" for number in range(4)], "deep": ["_deep"]}
 
@@ -62,11 +58,6 @@ def recorded_sections(path, monitor, case):
     return sections({key: events(its, monitor) for key, its in threads.items()}, case)
 
 
-def expected_name(text):
-    """What of a name the probe's char pointer can carry."""
-    return text.partition("\0")[0]
-
-
 def compare(context, monitor, case, **options):
     mode = "lines" if monitor.startswith("line") else "functions"
     expected = oracle_sections(oracle(context, mode, case, **options), case)
@@ -80,11 +71,7 @@ def compare(context, monitor, case, **options):
         if not sequence and suffix == "" and case in THREADED:
             continue
         what = f"{case}{suffix}"
-        if mode == "lines" and case not in NO_GENERATORS:
-            same_lines(actual[suffix], sequence, what)
-        else:
-            same(actual[suffix], [event._replace(kind="line") for event in sequence]
-                 if mode == "lines" else sequence, what)
+        (same_lines if mode == "lines" else same)(actual[suffix], sequence, what)
     context.note(f"{sum(map(len, expected.values()))} events")
 
 
@@ -147,11 +134,21 @@ def test_oracle_refuses_wrong_recordings(context):
     at = next(n for n in range(len(right) - 1) if right[n] != right[n + 1])
     wrongs["swapped"] = right[:at] + [right[at + 1], right[at]] + right[at + 2:]
     lines = oracle_sections(oracle(context, "lines", "generators"), "generators")[""]
-    plain = [event._replace(kind="line") for event in lines if event.kind == "line"]
+    plain = [event._replace(kind="line") for event in lines if event.kind != "resume"]
     same_lines(plain, lines)
     line_wrongs = {"missing": plain[:9] + plain[10:], "truncated": plain[:-1], "empty": [],
                    "extra": plain + [Event("line", "f", 1, "f")]}
-    for compare_with, sequence, cases in ((same, right, wrongs), (same_lines, lines, line_wrongs)):
+    exact = oracle_sections(oracle(context, "lines", "classes"), "classes")[""]
+    exact_plain = [event._replace(kind="line") for event in exact]
+    without = [event for event, wanted in zip(exact_plain, exact) if wanted.kind != "first"]
+    same_lines(exact_plain, exact)
+    same_lines(without, exact)
+    check(len(without) < len(exact), "no first line that the probe does not see")
+    at = next(n for n, event in enumerate(exact) if event.kind == "first")
+    exact_wrongs = {"first line missing": exact_plain[:at] + exact_plain[at + 1:],
+                    "line missing": without[:9] + without[10:], "truncated": without[:-1]}
+    for compare_with, sequence, cases in ((same, right, wrongs), (same_lines, lines, line_wrongs),
+                                          (same_lines, exact, exact_wrongs)):
         for name, wrong in cases.items():
             try:
                 compare_with(wrong, sequence)
@@ -290,7 +287,7 @@ def test_oracle_embedded(context):
     context.record("lines", workload, *BIG)
     expected = oracle_sections(oracle(context, "lines", "recursion", python=program), "recursion")
     same(recorded_sections(context.path("records.csv"), "lines", "recursion")[""],
-         expected[""], "lines, embedded")
+         [event._replace(kind="line") for event in expected[""]], "lines, embedded")
 
 
 @test()

@@ -364,17 +364,6 @@ def case_exceptions():
     except KeyError:
         pass
 
-    def endless():
-        return endless()
-
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(200)
-    try:
-        endless()
-    except RecursionError:
-        pass
-    sys.setrecursionlimit(limit)
-
 
 # ------------------------------------------------------------------ asyncio
 
@@ -573,7 +562,7 @@ LONG = {}
 
 def prepare_names_long():
     source = "\n".join(
-        f"def {'n' * length}{length}(): return {length}" for length in (60, 127, 128, 255, 256, 300)
+        f"def {'n' * length}{length}():\n return {length}" for length in (60, 127, 128, 255, 256, 300)
     )
     exec(compile(source, "long names", "exec"), LONG)
     source = "def in_long_path():\n    return 1\n"
@@ -691,7 +680,7 @@ _done = []
 
 def thread_markers(number):
     namespace = {}
-    exec(f"def begin_marker_{number}(): pass\ndef end_marker_{number}(): pass\n", namespace)
+    exec(f"def begin_marker_{number}():\n pass\ndef end_marker_{number}():\n pass\n", namespace)
     return namespace[f"begin_marker_{number}"], namespace[f"end_marker_{number}"]
 
 

@@ -54,34 +54,43 @@ def is_resumed(frame):
 def line_recorder(events):
     """Events are (thread, kind, name, line, file, first line of the function).
 
-    kind: `line`, what settrace says; `again`, a line that a generator's frame was on before, where
-    the probe may stay silent; `resume`, no event of settrace's: a frame goes on within a line.
+    kind says where CPython 3.11's line probe may differ from settrace:
+    `line`       nowhere;
+    `first`      a frame's first line, when it is the line of its definition too (lambdas,
+                 comprehensions, class bodies, def f(): pass): the probe stays silent;
+    `generator`  a line of a frame that is resumed: the probe may repeat it while there;
+    `again`      the same line of such a frame as before: the probe may stay silent;
+    `resume`     no event of settrace's: such a frame goes on within a line.
     """
     append = events.append
     ident = threading.get_ident
-    # Line of a frame that can be resumed, by id: a reference would keep its variables alive.
-    last = {}
+    # By id of the frame: a reference would keep its variables alive.
+    last = {}  # line of a frame that can be resumed
+    entry = {}  # line of a frame that has not reported one yet
 
     def trace(frame, event, argument):
         if event != "call" and event != "line":
             return trace
         code = frame.f_code
         line = line_of(frame)
-        kind = event
-        if code.co_flags & RESUMABLE:
-            if event == "call":
-                kind = "resume" if is_resumed(frame) else None
-                if kind:
-                    line = last.get(id(frame), line)
-                else:
-                    last.pop(id(frame), None)  # of an earlier frame at this address
+        resumable = code.co_flags & RESUMABLE
+        if event == "call":
+            if resumable and is_resumed(frame):
+                kind = "resume"
+                line = last.get(id(frame), line)
             else:
-                kind = "again" if last.get(id(frame)) == line else "line"
+                entry[id(frame)] = line
+                last.pop(id(frame), None)  # of an earlier frame at this address
+                return trace
+        else:
+            kind = "generator" if resumable else "line"
+            if entry.pop(id(frame), None) == line:
+                kind = "first"
+            elif resumable and last.get(id(frame)) == line:
+                kind = "again"
+            if resumable:
                 last[id(frame)] = line
-        elif event == "call":
-            kind = None
-        if kind:
-            append((ident(), kind, code.co_name, line, code.co_filename, code.co_firstlineno))
+        append((ident(), kind, code.co_name, line, code.co_filename, code.co_firstlineno))
         return trace
 
     return trace

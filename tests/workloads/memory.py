@@ -13,7 +13,6 @@ import stage
 
 PAGE = mmap.PAGESIZE
 ROUNDS = 60
-COLD = 20  # rounds before everything that runs has run
 
 
 def marker():
@@ -34,7 +33,7 @@ def main():
     gates = [threading.Lock() for _ in range(2)]
     for gate in gates:
         gate.acquire()
-    thread = threading.Thread(target=helper_thread, args=gates)
+    thread = threading.Thread(target=helper_thread, args=gates, daemon=True)
     thread.start()
     gates[0].acquire()
     found = []
@@ -53,7 +52,7 @@ def main():
         if step % 5 == 4:
             kept.pop().close()
         else:
-            area = mmap.mmap(-1, PAGE * 100 * (1 + step % 7))
+            area = mmap.mmap(-1, PAGE * 200 * (1 + step % 7))
             area[0:PAGE * (50 + step)] = bytes(PAGE * (50 + step))
             kept.append(area)
         text = measure()
@@ -61,7 +60,6 @@ def main():
         found.append((int(resident) * PAGE, int(size) * PAGE))
     stage.result(found)
     gates[1].release()
-    thread.join()
 
 
 if __name__ == "__main__":
