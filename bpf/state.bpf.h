@@ -31,6 +31,7 @@ struct {
 	__u32 next_code;  /* ids handed out */
 	__u32 n_rules;
 	__u32 keeper_tgid; /* who continues what --lossless paused */
+	__u32 no_pauses;   /* the loader has gone: --lossless is over */
 } control __weak;
 
 struct code_key {

@@ -77,7 +77,7 @@ static __always_inline void watch_fill(void *ring, struct wire_target *target, _
 	__u64 unread = bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA);
 	if (unread < max_unread)
 		return;
-	if (max_unread_paused && unread >= max_unread_paused) {
+	if (max_unread_paused && unread >= max_unread_paused && !control.no_pauses) {
 		bpf_send_signal(19 /* SIGSTOP */);
 		/* After the signal: who reads the count knows that the stop is pending. */
 		__sync_fetch_and_add(&target->stops, 1);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,13 @@ struct server {
 	struct keeper_config config;
 	struct kept kept[WIRE_MAX_TARGETS];
 	uint32_t n_kept;
+	/* Taking a probe away waits 100 ms for the kernel: sweeps have a thread of their own, so
+	 * that continuing a target need not wait for one. */
+	pthread_t sweeper;
+	pthread_mutex_t attachments; /* kept[].usdt */
+	pthread_mutex_t wanted_lock;
+	pthread_cond_t wanted;
+	bool sweep_wanted;
 };
 
 /* ------------------------------------------------------------------ continue */
@@ -59,6 +67,7 @@ static void continue_one(struct server *server, uint32_t index)
 /* The loader is gone: nothing may stay stopped because of us. */
 static void continue_all(struct server *server)
 {
+	kernel__end_pauses(server->kernel);
 	for (uint32_t i = 0; i < server->n_kept; i++) {
 		struct wire_target *target = &server->targets[i];
 
@@ -173,11 +182,48 @@ static void detach_all(struct server *server)
 		detach(server, i);
 }
 
-static void sweep(struct server *server)
+/* Processes of one interpreter share its file, and a sweep of it reaches all of them. */
+static bool is_swept(const struct server *server, uint32_t index)
 {
-	for (uint32_t i = 0; i < server->n_kept; i++)
-		if (server->kept[i].usdt)
-			usdt__sweep(server->kept[i].usdt);
+	const struct interpreter_info *own = interpreter__info(server->kept[index].interpreter);
+
+	for (uint32_t i = 0; i < index; i++) {
+		const struct interpreter_info *other;
+
+		if (!server->kept[i].usdt)
+			continue;
+		other = interpreter__info(server->kept[i].interpreter);
+		if (other->dev == own->dev && other->ino == own->ino)
+			return true;
+	}
+	return false;
+}
+
+static void *sweep(void *ctx)
+{
+	struct server *server = ctx;
+
+	for (;;) {
+		pthread_mutex_lock(&server->wanted_lock);
+		while (!server->sweep_wanted)
+			pthread_cond_wait(&server->wanted, &server->wanted_lock);
+		server->sweep_wanted = false;
+		pthread_mutex_unlock(&server->wanted_lock);
+		pthread_mutex_lock(&server->attachments);
+		for (uint32_t i = 0; i < server->n_kept; i++)
+			if (server->kept[i].usdt && !is_swept(server, i))
+				usdt__sweep(server->kept[i].usdt);
+		pthread_mutex_unlock(&server->attachments);
+	}
+	return NULL;
+}
+
+static void want_sweep(struct server *server)
+{
+	pthread_mutex_lock(&server->wanted_lock);
+	server->sweep_wanted = true;
+	pthread_cond_signal(&server->wanted);
+	pthread_mutex_unlock(&server->wanted_lock);
 }
 
 /* ------------------------------------------------------------------ life */
@@ -187,20 +233,26 @@ static bool handle(struct server *server, const struct keeper_request *request,
 {
 	switch (request->verb) {
 	case KEEPER_ATTACH:
+		pthread_mutex_lock(&server->attachments);
 		handle_attach(server, request, reply);
+		pthread_mutex_unlock(&server->attachments);
 		return true;
 	case KEEPER_DETACH:
+		pthread_mutex_lock(&server->attachments);
 		detach(server, request->target);
+		pthread_mutex_unlock(&server->attachments);
 		return true;
 	case KEEPER_DETACH_ALL:
+		pthread_mutex_lock(&server->attachments);
 		detach_all(server);
+		pthread_mutex_unlock(&server->attachments);
 		reply->missed = kernel__missed(server->kernel);
 		return true;
 	case KEEPER_CONTINUE:
 		continue_one(server, request->target);
 		return false;
 	case KEEPER_SWEEP:
-		sweep(server);
+		want_sweep(server);
 		return false;
 	}
 	reply->err = -EINVAL;
@@ -218,7 +270,7 @@ static void become_keeper(void)
 	signal(SIGTERM, SIG_IGN);
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
-	signal(SIGCHLD, SIG_DFL);
+	signal(SIGCHLD, SIG_IGN); /* readers end by themselves, and nobody waits for them */
 	for (int fd = 0; null >= 0 && fd <= 2; fd++)
 		dup2(null, fd);
 	keeper__drop_rights(KEEPER_RIGHTS);
@@ -234,6 +286,10 @@ _Noreturn void keeper__serve(int socket, struct kernel *kernel, const struct kee
 	server.kernel = kernel;
 	server.targets = kernel__targets(kernel);
 	server.config = *config;
+	pthread_mutex_init(&server.attachments, NULL);
+	pthread_mutex_init(&server.wanted_lock, NULL);
+	pthread_cond_init(&server.wanted, NULL);
+	pthread_create(&server.sweeper, NULL, sweep, &server);
 	while (!keeper__receive(socket, &request, sizeof(request), &fd)) {
 		struct keeper_reply reply;
 
@@ -247,6 +303,7 @@ _Noreturn void keeper__serve(int socket, struct kernel *kernel, const struct kee
 			close(reply.attached.reader_fd);
 	}
 	continue_all(&server);
+	pthread_mutex_lock(&server.attachments);
 	detach_all(&server);
 	continue_all(&server);
 	_exit(0);

@@ -400,6 +400,11 @@ void kernel__set_keeper(struct kernel *kernel, pid_t tgid)
 	kernel->bpf->bss->control.keeper_tgid = tgid;
 }
 
+void kernel__end_pauses(struct kernel *kernel)
+{
+	kernel->bpf->bss->control.no_pauses = 1;
+}
+
 /* libbpf's own copy of the struct may be older than the kernel's. */
 struct info_with_misses {
 	struct bpf_prog_info info;

@@ -92,6 +92,8 @@ uint64_t kernel__hash(const struct kernel *kernel, const char *text, size_t len)
 uint32_t kernel__next_generation(struct kernel *kernel);
 /* @brief Say who continues what was paused. */
 void kernel__set_keeper(struct kernel *kernel, pid_t tgid);
+/* @brief Pause nobody any more: there is no loader to empty the buffers. */
+void kernel__end_pauses(struct kernel *kernel);
 /* @brief How many times a program did not run though its probe was hit. Needs rights. */
 uint64_t kernel__missed(const struct kernel *kernel);
 

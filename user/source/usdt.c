@@ -249,7 +249,8 @@ int usdt__sweep(const struct usdt *usdt)
 {
 	int err = 0;
 
-	for (int i = 0; i < usdt->n_links; i++) {
+	/* Backwards: breakpoints go at their first hit, what is never hit was attached last. */
+	for (int i = usdt->n_links - 1; i >= 0; i--) {
 		struct point point = usdt->points[i];
 		struct bpf_link *link;
 
