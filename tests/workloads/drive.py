@@ -32,9 +32,36 @@ def line_of(frame):
 RESUMABLE = 0x20 | 0x80 | 0x200
 
 
+def mark_throws(events):
+    """From 3.12 on, tell the `call` that is a throw() into a generator from others.
+
+    sys.setprofile calls both a `call`; the interpreter's entry probe fires for one. Our callback
+    runs right behind setprofile's own.
+    """
+    monitoring = getattr(sys, "monitoring", None)
+    if not monitoring:
+        return
+
+    def mark(code, offset, error):
+        thread, kind, *rest = events[-1]
+        if kind == "call" and rest[0] == code.co_name:
+            events[-1] = (thread, "close" if isinstance(error, GeneratorExit) else "throw", *rest)
+
+    tool = monitoring.OPTIMIZER_ID
+    monitoring.use_tool_id(tool, "drive.py")
+    monitoring.register_callback(tool, monitoring.events.PY_THROW, mark)
+    monitoring.set_events(tool, monitoring.events.PY_THROW)
+
+
 def function_recorder(events):
+    """Events are (thread, kind, name, line, file, first line of the function).
+
+    kind is what sys.setprofile says, but `throw` for the call that is a throw() into a generator
+    and `close` where what is thrown is a GeneratorExit, on 3.12 and later.
+    """
     append = events.append
     ident = threading.get_ident
+    mark_throws(events)
 
     def profile(frame, event, argument):
         if event == "call" or event == "return":
