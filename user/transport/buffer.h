@@ -31,7 +31,8 @@ struct buffer {
 	uint64_t *consumer;	  /* position up to which the kernel may write again */
 	const uint64_t *producer; /* position up to which it has reserved */
 	uint64_t scanned;	  /* position up to which entries were made */
-	uint64_t limit;		  /* position up to which this drain scans */
+	uint64_t limit, old_limit; /* positions up to which this drain scans, the last one did */
+	uint64_t stuck_since;	   /* no record at or behind `scanned` is older; if stuck */
 	struct entry *entries;	  /* [head, count) are waiting */
 	size_t head, count, capacity;
 	bool moved;	 /* sorting has moved entries: positions no longer grow with them */

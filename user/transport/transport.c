@@ -18,7 +18,7 @@ struct transport {
 	int n_buffers, n_rings;
 	int *heap; /* buffers with waiting entries, the oldest first */
 	int heap_size;
-	uint64_t watermark; /* everything not younger was handed out */
+	uint64_t clock; /* of the last drain */
 	uint64_t newest;    /* handed out */
 	uint64_t late;
 };
@@ -200,13 +200,16 @@ static int scan_one(struct buffer *buffer)
 
 static int scan(struct transport *t, uint64_t *watermark)
 {
-	uint64_t known;
 	int err;
 
-	for (int i = 0; i < t->n_buffers; i++)
-		if (t->buffers[i].ops)
-			t->buffers[i].limit =
-				__atomic_load_n(t->buffers[i].producer, __ATOMIC_ACQUIRE);
+	for (int i = 0; i < t->n_buffers; i++) {
+		struct buffer *buffer = &t->buffers[i];
+
+		if (!buffer->ops)
+			continue;
+		buffer->old_limit = buffer->limit;
+		buffer->limit = __atomic_load_n(buffer->producer, __ATOMIC_ACQUIRE);
+	}
 	for (int i = 0; i < t->n_buffers; i++) {
 		struct buffer *buffer = &t->buffers[i];
 
@@ -218,10 +221,15 @@ static int scan(struct transport *t, uint64_t *watermark)
 			return err;
 		if (!buffer->stuck)
 			continue;
-		/* Of the record that is being written we know what came before it only. */
-		known = buffer->count ? buffer->entries[buffer->count - 1].time : t->watermark;
-		if (known < *watermark)
-			*watermark = known;
+		/*
+		 * Of the record that is being written we know only that its place was reserved
+		 * after the last drain that did not see it had read the clock. What is in front
+		 * of it may be younger: a program can be preempted at any point.
+		 */
+		if (buffer->scanned >= buffer->old_limit)
+			buffer->stuck_since = t->clock;
+		if (buffer->stuck_since < *watermark)
+			*watermark = buffer->stuck_since;
 	}
 	return 0;
 }
@@ -255,21 +263,19 @@ static int hand_out(struct transport *t, uint64_t watermark, transport_fn handle
 
 int transport__drain(struct transport *t, transport_fn handle, void *ctx, bool everything)
 {
-	uint64_t watermark = clock_ns();
+	uint64_t clock = clock_ns(), watermark;
 	int err;
 
 	if (t->n_buffers > t->n_rings)
-		watermark -= PERF_LAG_NS;
-	if (everything)
-		watermark = UINT64_MAX;
+		clock -= PERF_LAG_NS;
+	watermark = everything ? UINT64_MAX : clock;
 	err = scan(t, &watermark);
 	if (err)
 		return err;
+	t->clock = clock;
 	err = hand_out(t, watermark, handle, ctx);
 	for (int i = 0; i < t->n_buffers; i++)
 		release(&t->buffers[i]);
-	if (!err)
-		t->watermark = watermark;
 	return err;
 }
 
