@@ -46,7 +46,7 @@ $(B)/bpf/%.bpf.o: bpf/%.bpf.c
 	$(Q)$(CLANG) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall $(if $(CI),-Werror) \
 		-MMD -MP -I. -Ibpf -I/usr/include/$(TRIPLET) -c $< -o $@
 
-$(B)/bpf/pikos.bpf.o: $(filter-out $(B)/bpf/floor.bpf.o,$(BPF_OBJ))
+$(B)/bpf/pikos.bpf.o: $(BPF_OBJ)
 	$(call say,LINK,$@)
 	$(Q)$(BPFTOOL) gen object $@ $^
 
@@ -99,11 +99,13 @@ e2e: all ## end-to-end tests; need root
 
 test: unit e2e ## all tests
 
-bench: all ## figures, printed and in build/bench.json; needs root
-	$(Q)scripts/bench
+bench: all ## figures, printed and in build/bench.json; needs root; BENCH=options
+	$(Q)scripts/bench $(BENCH)
+
+include tests/bench/bench.mk
 
 # ---------------------------------------------------------------- the rest
-FORMATTED := $(wildcard bpf/*.c bpf/*.h user/*.[ch] user/*/*.[ch] probes/*.[ch] tests/*.[ch] tests/fuzz/*.c)
+FORMATTED := $(wildcard bpf/*.c bpf/*.h user/*.[ch] user/*/*.[ch] probes/*.[ch] tests/*.[ch] tests/fuzz/*.c tests/bench/*.c)
 format: ## format the sources in place
 	$(Q)clang-format -i $(filter-out bpf/vmlinux.h,$(FORMATTED))
 format-check: ## fail if a source is not formatted
