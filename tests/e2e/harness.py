@@ -115,12 +115,13 @@ def report(name, failure, context):
     for line in lines[1:]:
         print(f"    {line}")
     if isinstance(failure, Failure) and (failure.expected, failure.actual) != (None, None):
-        print("  expected:", indent(failure.expected), "  actual:", indent(failure.actual), sep="\n")
+        print("  expected:", indent(failure.expected), sep="\n")
+        print("  actual:", indent(failure.actual), sep="\n")
     frames = [frame for frame in traceback.extract_tb(failure.__traceback__)
               if os.path.basename(frame.filename) != "harness.py"]
     for frame in frames[-3:]:
         print(f"  at {os.path.basename(frame.filename)}:{frame.lineno}: {frame.line}")
-    for tracer in context.tracers:
+    for tracer in context.tracers[-3:]:
         print("  the tracer's log:", indent(tracer.log()), sep="\n")
     for workload in context.workloads:
         if workload.errors():
@@ -339,7 +340,7 @@ class Process:
 class Workload(Process):
     """A program of tests/workloads that uses stage.py."""
 
-    def __init__(self, context, command, env=None, **options):
+    def __init__(self, context, command, env=None, pass_fds=(), **options):
         ready_read, ready_write = os.pipe()
         go_read, go_write = os.pipe()
         self.result_file = tempfile.TemporaryFile(dir=context.dir)
@@ -347,8 +348,8 @@ class Workload(Process):
                        "PIKOS_TEST_READY": str(ready_write), "PIKOS_TEST_GO": str(go_read),
                        "PIKOS_TEST_RESULT": str(self.result_file.fileno()), **(env or {})}
         environment.pop("PYTHONPATH", None)
-        super().__init__(command, "the workload", env=environment,
-                         pass_fds=(ready_write, go_read, self.result_file.fileno()), **options)
+        super().__init__(command, "the workload", env=environment, pass_fds=(
+                             ready_write, go_read, self.result_file.fileno(), *pass_fds), **options)
         os.close(ready_write)
         os.close(go_read)
         self.go_fd = go_write

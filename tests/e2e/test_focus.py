@@ -145,8 +145,9 @@ file_line_of_def recursion generator exception_leaves exception_caught decorated
 nested_focuses stdlib_method stdlib_function""".split():
     add_test(f"focus_functions_{_name}",
              lambda context, name=_name: compare_functions(context, name))
-    add_test(f"focus_lines_{_name}",
-             lambda context, name=_name: compare_lines(context, name), lines=True)
+    if _name != "file_lambda":  # its only line is one that the probe does not see
+        add_test(f"focus_lines_{_name}",
+                 lambda context, name=_name: compare_lines(context, name), lines=True)
 
 
 @test()

@@ -77,10 +77,8 @@ def test_order_over_processes(context):
         workloads = []
         for number in range(2):
             read, write = pipes[number][0], pipes[1 - number][1]
-            for fd in (read, write):
-                os.set_inheritable(fd, True)
             workloads.append(context.workload(script, str(number), str(read), str(write),
-                                              close_fds=False))
+                                              pass_fds=(read, write)))
         pids = [workload.ready() for workload in workloads]
         tracer = context.trace("functions", "-v", *BIG, "--transport", transport, "-o",
                                context.path("a.csv"), "-p", ",".join(map(str, pids))).attached(2)

@@ -208,18 +208,18 @@ def test_zmq_filtered(context):
 
 @test()
 def test_zmq_push(context):
-    """A consumer that comes late and has a small queue gets everything."""
+    """A consumer that begins late and has a small queue gets everything."""
     subscriber = Subscriber(context, pattern="push", hwm=1)
     workload = context.workload("busy.py", "30000")
     target = workload.ready()
     tracer = context.trace("functions", "-v", "--buffer-size", "64M", *subscriber.options, "-p",
-                           target).attached()
+                           target)
+    subscriber.connect()  # it begins with a message that needs a consumer
+    tracer.attached()
     workload.go()
     workload.ready("done")
     workload.go()
     workload.wait(0)
-    check(tracer.running(), "the tracer did not wait for its consumer")
-    subscriber.connect()
     records = check_messages(subscriber.receive_all(), target, "functions")
     tracer.wait(0)
     equal(sum(record[2] == "work" for record in records), 60000, "records of work()")
@@ -233,11 +233,12 @@ def test_zmq_push_lossless(context):
     workload = context.workload("busy.py", "200000")
     target = workload.ready()
     tracer = context.trace("functions", "-v", "--buffer-size", "64K", "--lossless",
-                           *subscriber.options, "-p", target).attached()
+                           *subscriber.options, "-p", target)
+    subscriber.connect()
+    tracer.attached()
     workload.go()
     wait_for(lambda: harness.process_state(target) == "T", "the target's pause")
     workload.go()
-    subscriber.connect()
     records = check_messages(subscriber.receive_all(), target, "functions")
     workload.wait(0)
     tracer.wait(0)
@@ -251,12 +252,13 @@ def test_zmq_lost(context):
     workload = context.workload("busy.py", "200000")
     target = workload.ready()
     tracer = context.trace("functions", "-v", "--buffer-size", "64K", *subscriber.options, "-p",
-                           target).attached()
+                           target)
+    subscriber.connect()
+    tracer.attached()
     workload.go()
     workload.ready("done")
     workload.go()
     workload.wait(0)
-    subscriber.connect()
     messages = subscriber.receive_all()
     check_messages(messages, target, "functions")
     tracer.wait(0)
@@ -383,22 +385,25 @@ def test_zmq_curve(context):
     given = []
     for option in dict.fromkeys(options):
         value = secret if "secret" in option else public
-        given += [option, context.write(option.strip("-"), value.decode())
-                  if "file" in option else value.decode()]
+        given += [option, context.write(option.strip("-"), value.decode() + "\n")]
     workload = context.workload("drive.py", "plain", "recursion")
     target = workload.ready()
     tracer = context.trace("functions", "-v", "--recording", "zmq", "--zmq-pattern", "push",
                            "--zmq-endpoint", f"tcp://0.0.0.0:{port}", *given, "-p", target)
-    tracer.attached()
     client = zmq.Context()
     context.cleanup(lambda: client.destroy(linger=0))
     sock = client.socket(zmq.PULL)
     sock.curve_serverkey, sock.curve_publickey, sock.curve_secretkey = public, client_public, \
         client_secret
+    stranger = client.socket(zmq.PULL)
+    stranger.connect(f"tcp://127.0.0.1:{port}")
     sock.connect(f"tcp://127.0.0.1:{port}")
+    tracer.attached()
     workload.go()
     check(sock.poll(harness.DEADLINE * 1000), "nothing came with the right keys")
     equal(json.loads(sock.recv_multipart()[1])["kind"], "start", "the first message")
-    sock.close(linger=0)
     workload.wait(0)
-    tracer.end()
+    while json.loads(sock.recv_multipart()[1])["kind"] != "end":
+        check(sock.poll(harness.DEADLINE * 1000), "no end message")
+    tracer.wait(0)
+    check(not stranger.poll(0), "a client without keys got messages")

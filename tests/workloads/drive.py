@@ -60,7 +60,7 @@ def function_recorder(events):
     and `close` where what is thrown is a GeneratorExit, on 3.12 and later.
     """
     append = events.append
-    ident = threading.get_ident
+    ident = threading.get_native_id
     mark_throws(events)
 
     def profile(frame, event, argument):
@@ -90,7 +90,7 @@ def line_recorder(events):
     `resume`     no event of settrace's: such a frame goes on within a line.
     """
     append = events.append
-    ident = threading.get_ident
+    ident = threading.get_native_id
     # By id of the frame: a reference would keep its variables alive.
     last = {}  # line of a frame that can be resumed
     entry = {}  # line of a frame that has not reported one yet
