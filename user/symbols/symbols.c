@@ -12,8 +12,8 @@
 /* Ids [first, first + count), by index; NULL where none came. */
 struct table {
 	struct symbol **symbols;
-	uint32_t first, count, capacity;
-	size_t bytes;
+	uint32_t first, count;
+	size_t capacity, bytes;
 };
 
 struct symbols {
@@ -54,7 +54,7 @@ void symbols__free(struct symbols *symbols)
 
 static int table_reserve(struct table *table, uint32_t index)
 {
-	uint32_t capacity = table->capacity ? table->capacity : 1024;
+	size_t capacity = table->capacity ? table->capacity : 1024;
 	struct symbol **grown;
 
 	if (index < table->capacity)
@@ -141,7 +141,10 @@ struct symbol *symbols__get(const struct symbols *symbols, uint32_t id)
 
 bool symbols__full(const struct symbols *symbols)
 {
-	return symbols->now.bytes > SYMBOLS_MAX_BYTES;
+	const struct table *now = &symbols->now;
+
+	/* Ids whose names were lost have a place, too. */
+	return now->bytes + now->capacity * sizeof(*now->symbols) > SYMBOLS_MAX_BYTES;
 }
 
 void symbols__rotate(struct symbols *symbols, uint32_t last_old)
