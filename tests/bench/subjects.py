@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the same program is measured under, in rounds: A B C, A B C, so that ratios pair up.
 
-A subject is run once a round, each time on a fresh target, whose bare speed is measured just before.
+A subject is run once a round, each time on a fresh target, whose bare speed is measured first.
 """
 
 import os
 import re
 import shutil
 import subprocess
+import time
 
-from measure import (HERE, PYTHON, Failed, Floor, Pikos, Skipped, Target, Tool, free_port, read_line,
-                     spread)
+from measure import (HERE, PYTHON, Failed, Floor, Pikos, Skipped, Target, Tool, free_port,
+                     read_line, spread)
 
 PROBE = f"usdt:{PYTHON}:python:function__"
 BARE = 400_000  # units
+PAUSE_NS = 100_000_000
 
 
 class Subject:
@@ -126,9 +128,9 @@ class PikosSubject(Subject):
 class ForeignSubject(Subject):
     """A tracer that prints each event. 3.11 gives it entries while `floor` raises the semaphore."""
 
-    def __init__(self, name, what, command, ready):
+    def __init__(self, name, what, command):
         super().__init__(name, what, count=20_000, quick=2_000)
-        self.command, self.ready = command, ready
+        self.command = command
         self.floor = "floor_functions"
 
     def find(self):
@@ -138,22 +140,33 @@ class ForeignSubject(Subject):
         return path
 
     def attach(self, target, output):
-        """Its first words are on its output, which is a file so that it never has to wait."""
+        """Attached is what prints both of a call's events; what it says before, and when the
+        semaphores are raised, tells nothing. The output is a file: it never has to wait for it."""
         path = self.find()
         words = [word.replace("PID", str(target.pid)) for word in self.command[1:]]
         tool = Tool([path, *words], None, stdout=output)
-
-        def read():
-            with open(output.name, errors="replace") as stream:
-                return stream.read()
-
-        while self.ready not in read():
+        while not self.printed(output.name, "->", "warm") or \
+                not self.printed(output.name, "<-", "warm"):
             if not tool.errors.thread.is_alive():
                 tool.wait()
-                last = tool.last_words()
-                raise Skipped(f"it does not run here: {last}")
+                raise Skipped(f"it does not run here: {tool.last_words()}")
+            target.ask("warm", 100)
             tool.errors.thread.join(0.01)
         return tool
+
+    @staticmethod
+    def settle(tool):
+        """Wait until it uses less than 2 % of a CPU: what it prints now, it lost."""
+        before = -PAUSE_NS
+        while (now := tool.cpu()) - before > PAUSE_NS // 50:
+            before = now
+            time.sleep(PAUSE_NS / 1e9)
+
+    @staticmethod
+    def printed(path, way, name):
+        """How many lines tell of a function: "-> name file 1" or "-> file.name"."""
+        with open(path, errors="replace") as stream:
+            return sum(bool(re.search(rf"{way} (.*\.)?{name}( |$)", line)) for line in stream)
 
     def measure(self, target, count, directory):
         path = os.path.join(directory, "foreign")
@@ -161,18 +174,19 @@ class ForeignSubject(Subject):
             tool = self.attach(target, output)
             with tool:
                 unit = target.measure(self.unit, count)
+                self.settle(tool)
                 tool.end()
             semaphore.end()
-        with open(path, errors="replace") as stream:
-            printed = sum(bool(re.search(r"(^|[.: ])work( |$)", line)) for line in stream)
+        printed = self.printed(path, "(->|<-)", "work")
         os.unlink(path)
         return {"unit": unit, "written": printed, "lost": 2 * count - printed}
 
 
 def bpftrace_command():
-    script = "; ".join(f'{PROBE}{way} {{ printf("%s %s %d\\n", str(arg1), str(arg0), arg2); }}'
-                       for way in ("entry", "return")).replace("}; ", "} ")
-    return ["bpftrace", "-p", "PID", "-e", 'BEGIN { printf("attached\\n"); } ' + script]
+    script = " ".join(
+        f'{PROBE}{probe} {{ printf("{way} %s %s %d\\n", str(arg1), str(arg0), arg2); }}'
+        for probe, way in (("entry", "->"), ("return", "<-")))
+    return ["bpftrace", "-p", "PID", "-e", script]
 
 
 def all_subjects():
@@ -188,10 +202,9 @@ def all_subjects():
             InterpreterSubject("cprofile", "cProfile", "cprofile"),
             InterpreterSubject("setprofile", "sys.setprofile, a callback that appends",
                                "setprofile"),
-            ForeignSubject("bpftrace", "bpftrace, prints each event", bpftrace_command(),
-                           "attached"),
+            ForeignSubject("bpftrace", "bpftrace, prints each event", bpftrace_command()),
             ForeignSubject("uflow", "bcc's uflow, prints each event",
-                           ["uflow", "-l", "python", "PID"], "Tracing")]
+                           ["uflow", "-l", "python", "PID"])]
 
 
 def choose(patterns):

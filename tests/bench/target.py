@@ -5,8 +5,9 @@
     lines N            run N lines, of an empty kind: the same
     cprofile N         `calls` under cProfile
     setprofile N       `calls` under sys.setprofile with a Python callback
-    fork MS            fork; the child calls for MS milliseconds: its windows [[ms after, ns a call]]
+    fork MS            the child calls for MS milliseconds: its windows [[ms after, ns a call]]
     storm N            call N functions, each of another name
+    warm N             call another empty function, for the tracer to see something
     busy               call until there is a byte more on standard input: how many calls
 
 It times itself: what starts and stops it is no part of a figure.
@@ -114,6 +115,14 @@ def fork(ms):
     return found
 
 
+def warm(count):
+    def warm():
+        pass
+
+    for _ in range(count):
+        warm()
+
+
 def storm(count):
     make, code = type(work), work.__code__
     for number in range(count):
@@ -133,7 +142,7 @@ def busy():
 
 
 COMMANDS = {each.__name__: each for each in
-            (calls, lines, cprofile, setprofile, fork, storm, busy)}
+            (calls, lines, cprofile, setprofile, fork, storm, warm, busy)}
 
 
 def main():
