@@ -128,7 +128,7 @@ static __always_inline int in_focus(const struct occurrence *now)
 /* ------------------------------------------------------------------ records */
 
 static __always_inline int emit(struct pt_regs *ctx, const struct occurrence *now, __u32 index,
-				__u32 seq)
+				__u64 seq)
 {
 	struct wire_event_memory local;
 	struct event_slot slot;
@@ -144,7 +144,6 @@ static __always_inline int emit(struct pt_regs *ctx, const struct occurrence *no
 	event->code = now->code->id;
 	event->line = now->line;
 	event->seq = seq;
-	event->unused = 0;
 	if (emit_memory)
 		current_memory(&slot.event->rss, &slot.event->vms);
 	fill_head(&event->head, emit_memory ? WIRE_EVENT_MEMORY : WIRE_EVENT, now->type, index);
@@ -157,7 +156,7 @@ static __always_inline int see(struct pt_regs *ctx, const struct occurrence *now
 			       int verdict)
 {
 	struct wire_target *target = now->target;
-	__u32 seq = __sync_fetch_and_add(&target->seen, 1);
+	__u64 seq = __sync_fetch_and_add(&target->seen, 1);
 
 	if (verdict == VERDICT_NO_ROOM) {
 		count_lost(target, WIRE_MAP_FULL);

@@ -65,8 +65,7 @@ struct wire_event {
 	struct wire_head head;
 	__u32 code;
 	__s32 line;
-	__u32 seq; /* low half of the target's count of events before this one */
-	__u32 unused;
+	__u64 seq; /* the target's count of events before this one */
 };
 
 struct wire_event_memory {

@@ -48,7 +48,7 @@ static const char *const column_names[N_COLUMNS] = {
 struct source { /* one target */
 	pid_t pid;
 	struct lines *lines;
-	uint32_t next_seq; /* low half of the count of events accounted for */
+	uint64_t next_seq; /* count of events accounted for */
 };
 
 struct monitor {
@@ -177,7 +177,7 @@ static int handle_lost(struct monitor *monitor, const struct wire_lost *lost)
 }
 
 /* What the kernel filtered since the last record of this target. */
-static void count_gap(struct monitor *monitor, uint32_t gap)
+static void count_gap(struct monitor *monitor, uint64_t gap)
 {
 	monitor->totals.seen += gap;
 	monitor->totals.filtered += gap;
@@ -188,7 +188,7 @@ int monitor__finish_target(struct monitor *monitor, uint32_t target,
 {
 	const struct wire_head head = {.target = target, .time = clock_ns()};
 	struct source *source = monitor->sources[target];
-	uint32_t gap;
+	uint64_t gap;
 	int err = 0;
 
 	if (!source)
@@ -199,7 +199,7 @@ int monitor__finish_target(struct monitor *monitor, uint32_t target,
 		source->next_seq += final->unreported[i];
 		err = record_loss(monitor, &head, reasons[i], final->unreported[i]);
 	}
-	gap = (uint32_t)final->seen - source->next_seq;
+	gap = final->seen - source->next_seq;
 	count_gap(monitor, gap);
 	source->next_seq += gap;
 	return err;
@@ -222,7 +222,7 @@ static const struct pikos_text *source_line(struct source *source, struct symbol
 }
 
 static void fill(struct monitor *monitor, const struct wire_event *event, struct source *source,
-		 struct symbol *symbol)
+		 struct symbol *symbol, uint64_t index)
 {
 	struct pikos_record *record = &monitor->record;
 	uint64_t vms = 0;
@@ -245,7 +245,7 @@ static void fill(struct monitor *monitor, const struct wire_event *event, struct
 		case COLUMN_PID: value->i = record->pid; break;
 		case COLUMN_TID: value->i = record->tid; break;
 		case COLUMN_TIME: value->i = record->time; break;
-		case COLUMN_INDEX: value->i = monitor->totals.seen; break;
+		case COLUMN_INDEX: value->i = index; break;
 		case COLUMN_TYPE: value->s = &types[event->head.type]; break;
 		case COLUMN_FUNCTION: value->s = symbol->function; break;
 		case COLUMN_LINE_NUMBER: value->i = event->line; break;
@@ -258,22 +258,39 @@ static void fill(struct monitor *monitor, const struct wire_event *event, struct
 	}
 }
 
+/*
+ * What the kernel filtered since the last record of this target is the gap in its numbers. Threads
+ * that run at once can take numbers and times in different orders, and a loss may find room for its
+ * report only behind a younger event: then what was taken for filtered was not.
+ * @return the event's index
+ */
+static uint64_t account(struct monitor *monitor, struct source *source, uint64_t seq)
+{
+	uint64_t behind = source->next_seq - seq;
+
+	if (seq >= source->next_seq) {
+		count_gap(monitor, seq - source->next_seq);
+		source->next_seq = seq + 1;
+		return monitor->totals.seen;
+	}
+	monitor->totals.seen--;
+	monitor->totals.filtered--;
+	return monitor->totals.seen + 1 - behind;
+}
+
 static int handle_event(struct monitor *monitor, const struct wire_event *event)
 {
 	struct source *source = monitor->sources[event->head.target];
 	struct symbol *symbol = symbols__get(monitor->config.symbols, event->code);
-	int32_t gap;
+	uint64_t index;
 	int err;
 
 	if (!source || event->head.type > WIRE_LINE)
 		return 0;
-	gap = event->seq - source->next_seq;
-	if (gap > 0)
-		count_gap(monitor, gap);
-	source->next_seq = event->seq + 1;
+	index = account(monitor, source, event->seq);
 	if (!symbol)
 		return record_loss(monitor, &event->head, reasons[WIRE_UNREADABLE_STRING], 1);
-	fill(monitor, event, source, symbol);
+	fill(monitor, event, source, symbol, index);
 	monitor->totals.seen++;
 	if (monitor->config.filters &&
 	    !pikos_filters__keep(monitor->config.filters, &monitor->record)) {
