@@ -207,6 +207,10 @@ int output__make_recorder(struct output *output, const struct options *options, 
 	err = pikos_recorder__prepare(output->recorder, &output->type);
 	if (err && err != -EINTR)
 		log_error("%s", pikos_recorder__error(output->recorder));
+	if (err == -EACCES && options->recording == RECORDING_ZMQ)
+		log_hint("give --zmq-curve-secret-key and its public key, or --zmq-insecure");
+	else if (err == -EADDRINUSE)
+		log_hint("give another --zmq-endpoint, for instance tcp://127.0.0.1:9011");
 	return err;
 }
 

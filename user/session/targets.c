@@ -178,7 +178,6 @@ static int open_target(struct session *session, int index, pid_t pid)
 		err = -errno;
 		/* A thread's number is not a process's. */
 		log_cannot("trace", name_of(target, name, sizeof(name)),
-			   err == -ESRCH ? "no such process" :
 			   err == -EINVAL ? "it is a thread, not a process" :
 					    error_words(err));
 		return err;
@@ -286,6 +285,9 @@ int targets__attach_all(struct session *session)
 		err = open_target(session, i, session->targets[i].pid);
 	if (err)
 		return err;
+	if (session->options->lossless)
+		log_warn("--lossless stops the program when the buffer is full: its parent sees that, "
+			 "and sleeping calls may return early");
 	if (session->program)
 		return start_program(session);
 	for (int i = 0; i < session->n_targets && !err; i++)
