@@ -132,10 +132,18 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1024);
+	__uint(max_entries, WIRE_MAX_FILTER_STRINGS);
 	__type(key, struct wire_filter_key);
 	__type(value, __u8);
 } filter_strings __weak SEC(".maps");
+
+/* Ids that were handed out lately: see claim_id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, __u8);
+} id_claims __weak SEC(".maps");
 
 /* Focused functions on a thread's stack, by tid; a thread outside has no entry. */
 struct {

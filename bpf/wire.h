@@ -166,6 +166,8 @@ _Static_assert(sizeof(struct wire_site) == 104, "wire format");
 #define WIRE_MAX_FILES	24
 #define WIRE_MAX_RANGES 8
 
+#define WIRE_MAX_FILTER_STRINGS 1024 /* over all fields */
+
 /* One focused definition. Strings are compared by wire_hash. */
 struct wire_rule {
 	__u64 name_hash;

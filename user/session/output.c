@@ -79,10 +79,22 @@ static int keep_values(struct output *output, const struct expression *expressio
 	return 0;
 }
 
-/* A name that holds `\x` may stand for bytes that were not UTF-8: only its text can tell. */
+/*
+ * A name that holds `\x` may stand for bytes that were not UTF-8, one that holds `<cut>` for a
+ * longer one: only its text can tell.
+ */
 static bool is_plain(const struct expression *expression)
 {
-	return !strstr(expression->values, "\\x");
+	return !strstr(expression->values, "\\x") && !strstr(expression->values, "<cut>");
+}
+
+static bool has_room(const struct kernel_config *config, const struct expression *expression)
+{
+	int n = config->functions.n + config->files.n + 1;
+
+	for (const char *c = expression->values; *c; c++)
+		n += *c == ',';
+	return n <= WIRE_MAX_FILTER_STRINGS;
 }
 
 /* @return 1: the kernel does it; 0: it does not; -errno */
@@ -101,7 +113,7 @@ static int give_to_kernel(struct output *output, const char *text, struct kernel
 		list = &config->functions;
 	else if (is_field(&expression, "filename") && is_plain(&expression))
 		list = &config->files;
-	if (!list || list->texts)
+	if (!list || list->texts || !has_room(config, &expression))
 		return 0;
 	return keep_values(output, &expression, list) ? -ENOMEM : 1;
 }
