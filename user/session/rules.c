@@ -71,4 +71,5 @@ void rules__free(struct rules *rules)
 {
 	free(rules->rules);
 	rules->rules = NULL;
+	rules->n = 0;
 }
