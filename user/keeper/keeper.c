@@ -99,7 +99,7 @@ int keeper__receive(int socket, void *packet, size_t size, int *fd)
 	struct msghdr message = {.msg_iov = &part,
 				 .msg_iovlen = 1,
 				 .msg_control = &control,
-				 .msg_controllen = sizeof(control.room)};
+				 .msg_controllen = CMSG_LEN(sizeof(int))}; /* no room for two */
 	struct cmsghdr *header;
 	ssize_t got;
 
@@ -112,9 +112,12 @@ int keeper__receive(int socket, void *packet, size_t size, int *fd)
 	header = CMSG_FIRSTHDR(&message);
 	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
 		memcpy(fd, CMSG_DATA(header), sizeof(*fd));
-	if (!got)
-		return -EPIPE;
-	return (size_t)got == size ? 0 : -EPROTO;
+	if ((size_t)got == size && !(message.msg_flags & MSG_TRUNC))
+		return 0;
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	return got ? -EPROTO : -EPIPE;
 }
 
 static int ask(struct keeper *keeper, const struct keeper_request *request,

@@ -149,6 +149,7 @@ static int first_sight(struct server *server, uint32_t index, pid_t pid,
 		       struct keeper_attached *attached)
 {
 	struct kept *kept = &server->kept[index];
+	int err;
 
 	while (server->n_kept <= index)
 		server->kept[server->n_kept++].pidfd = -1;
@@ -158,9 +159,10 @@ static int first_sight(struct server *server, uint32_t index, pid_t pid,
 	kept->pidfd = syscall(SYS_pidfd_open, pid, 0);
 	if (kept->pidfd >= 0)
 		return 0;
+	err = -errno;
 	attached->why.problem = INTERPRETER_GONE;
 	snprintf(attached->why.text, sizeof(attached->why.text), "no such process");
-	return -errno;
+	return err;
 }
 
 static void handle_attach(struct server *server, const struct keeper_request *request,
@@ -228,9 +230,14 @@ static void want_sweep(struct server *server)
 
 /* ------------------------------------------------------------------ life */
 
+/* @return whether it is to be answered */
 static bool handle(struct server *server, const struct keeper_request *request,
 		   struct keeper_reply *reply)
 {
+	if (request->target >= WIRE_MAX_TARGETS) {
+		reply->err = -EINVAL;
+		return request->verb != KEEPER_CONTINUE && request->verb != KEEPER_SWEEP;
+	}
 	switch (request->verb) {
 	case KEEPER_ATTACH:
 		pthread_mutex_lock(&server->attachments);
@@ -295,7 +302,9 @@ _Noreturn void keeper__serve(int socket, struct kernel *kernel, const struct kee
 
 		memset(&reply, 0, sizeof(reply));
 		reply.attached.reader_fd = -1;
-		if (request.target >= WIRE_MAX_TARGETS || !handle(&server, &request, &reply))
+		if (fd >= 0)
+			close(fd); /* nothing asks for one */
+		if (!handle(&server, &request, &reply))
 			continue;
 		if (keeper__send(socket, &reply, sizeof(reply), reply.attached.reader_fd))
 			break;
