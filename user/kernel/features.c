@@ -91,6 +91,12 @@ bool features__knows_rss(void)
 	return is_percpu_rss(btf, type) || is_atomic_rss(btf, type);
 }
 
+/* libbpf takes a helper for known when loading fails for any other reason, missing rights too. */
+static bool can_load(void)
+{
+	return libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_KPROBE, NULL) == 1;
+}
+
 static bool has_helper(enum bpf_func_id helper)
 {
 	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, helper, NULL) == 1;
@@ -112,10 +118,12 @@ int features__find(bool found[N_FEATURES])
 	found[FEATURE_SEMAPHORES] =
 		!access("/sys/bus/event_source/devices/uprobe/format/ref_ctr_offset", F_OK);
 	found[FEATURE_RING_BUFFER] = libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) == 1;
-	found[FEATURE_MEMCG] = has_helper(BPF_FUNC_ktime_get_coarse_ns);
-	found[FEATURE_TASK_BTF] = has_helper(BPF_FUNC_get_current_task_btf);
-	found[FEATURE_COOKIE] = has_helper(BPF_FUNC_get_attach_cookie);
-	found[FEATURE_PERCPU_ELEMENT] = has_helper(BPF_FUNC_map_lookup_percpu_elem);
+	if (can_load()) {
+		found[FEATURE_MEMCG] = has_helper(BPF_FUNC_ktime_get_coarse_ns);
+		found[FEATURE_TASK_BTF] = has_helper(BPF_FUNC_get_current_task_btf);
+		found[FEATURE_COOKIE] = has_helper(BPF_FUNC_get_attach_cookie);
+		found[FEATURE_PERCPU_ELEMENT] = has_helper(BPF_FUNC_map_lookup_percpu_elem);
+	}
 	if (!btf)
 		return err;
 	found[FEATURE_BTF] = true;

@@ -52,7 +52,7 @@ int debug_offsets__fill(const struct interpreter_info *info, struct wire_site *s
 	    take(words, FRAME_EXECUTABLE, &site->frame_executable) ||
 	    take(words, FRAME_OWNER, &site->frame_owner) ||
 	    take(words, CODE_NAME, &site->code_name) ||
-	    take(words, CODE_ARGCOUNT, &site->code_flags))
+	    take(words, CODE_ARGCOUNT, &site->code_flags) || site->code_flags < sizeof(int))
 		return -ENODATA;
 	site->code_flags -= sizeof(int); /* co_flags stands in front of co_argcount */
 	site->runtime = info->runtime_addr + info->load_bias;
