@@ -383,7 +383,8 @@ int kernel__set_rules(struct kernel *kernel, const struct wire_rule *rules, int 
 {
 	if (n > WIRE_MAX_RULES)
 		return -E2BIG;
-	memcpy(kernel->rules, rules, n * sizeof(*rules));
+	if (n)
+		memcpy(kernel->rules, rules, n * sizeof(*rules));
 	kernel->bpf->bss->control.n_rules = n;
 	return 0;
 }
