@@ -144,9 +144,9 @@ def issue_table(subjects, trials):
 # ------------------------------------------------------------------ tables
 
 COLUMNS = (  # key of a run, heading, digits, divisor
-    ("unit_ns", "ns/call", 0, 1), ("unit_cpu_ns", "CPU", 0, 1), ("event_ns", "ns/event", 0, 1),
+    ("unit_ns", "ns/call", 0, 1), ("unit_cpu_ns", "CPU ns", 0, 1), ("event_ns", "ns/event", 0, 1),
     ("over_bare", "x bare", 1, 1), ("over_floor", "x floor", 2, 1),
-    ("over_floor_cpu", "CPU", 2, 1), ("records_per_s", "k rec/s", 0, 1000),
+    ("over_floor_cpu", "CPU x", 2, 1), ("records_per_s", "k rec/s", 0, 1000),
     ("loader_ns_per_record", "loader ns", 0, 1), ("beyond_buffers", "MiB", 1, MIB),
     ("lost", "lost", 0, 1))
 
@@ -203,6 +203,7 @@ def trial_lines(trials):
                              name, *(result[key] / MIB for key in
                                      ("peak", "buffers", "keeper_peak")),
                              **{key: result[key] for key in ("seen", "lost")}))
+            lines += [f"{name}: lost {reason}" for reason in result["losses"]]
     return lines
 
 

@@ -6,7 +6,7 @@
     cprofile N         `calls` under cProfile
     setprofile N       `calls` under sys.setprofile with a Python callback
     fork MS            the child calls for MS milliseconds: its windows [[ms after, ns a call]]
-    storm N            call N functions, each of another name
+    storm N            call N functions, each of another name, and one N times
     warm N             call another empty function, for the tracer to see something
     busy               call until there is a byte more on standard input: how many calls
 
@@ -127,6 +127,7 @@ def storm(count):
     make, code = type(work), work.__code__
     for number in range(count):
         make(code.replace(co_name="a name that is new each time %d" % number), {})()
+        work()  # its id must outlive the others
     return count
 
 
