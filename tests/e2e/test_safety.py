@@ -250,6 +250,11 @@ def capabilities(pid):
         return {line[:6]: int(line.split()[1], 16) for line in status if line.startswith("Cap")}
 
 
+def held(pid):
+    caps = capabilities(pid)
+    return caps["CapEff"] | caps["CapPrm"]
+
+
 CAP_KILL = 1 << 5
 
 
@@ -259,14 +264,12 @@ def test_capabilities_dropped(context):
     for extra, allowed in (((), 0), (("--lossless",), CAP_KILL)):
         workload = context.workload("drive.py", "plain", "recursion")
         tracer = context.attach("functions", workload, *extra)
-        caps = capabilities(tracer.pid)
-        check(caps["CapEff"] & ~allowed == 0 and caps["CapPrm"] & ~allowed == 0,
-              f"the loader's capabilities with {extra}", hex(allowed),
-              {name: hex(value) for name, value in caps.items()})
+        caps, _ = wait_for(lambda: not held(tracer.pid) & ~allowed and capabilities(tracer.pid),
+                           f"the loader down to {allowed:#x} with {extra}")
         helpers = {pid: hex(capabilities(pid)["CapEff"])
                    for pid in harness.descendants(tracer.pid)}
-        full = [pid for pid, value in helpers.items() if int(value, 16) >= (1 << 38) - 1]
-        check(not full, "a helper keeps every capability", actual=helpers)
+        full = [pid for pid, value in helpers.items() if bin(int(value, 16)).count("1") > 12]
+        check(not full, "a helper keeps more than tracing and signalling need", actual=helpers)
         context.note(f"loader {caps['CapEff']:x}, helpers {sorted(helpers.values())}")
         workload.go()
         workload.wait(0)
@@ -327,7 +330,7 @@ def one_line(tracer, *words):
     check(1 <= len(lines) <= 2 and lines[0].startswith("pikos-trace: "), "no clear error", words,
           text)
     for word in words:
-        check(word in text, f"the error does not say {word!r}", words, text)
+        check(word.lower() in text.lower(), f"the error does not say {word!r}", words, text)
     equal(getattr(tracer, "output", ""), "", "stdout")
 
 

@@ -554,7 +554,8 @@ class Ключ:
 def case_names_non_ascii():
     Ключ().метод()
     namespace = {}
-    exec(compile("def 𝔣𝔬𝔬_é(): return 1\n𝔣𝔬𝔬_é()", "/tmp/päth/文件 \U0001f600.py", "exec"), namespace)
+    source = "def 𝔣𝔬𝔬_é(): return 1\n𝔣𝔬𝔬_é()"
+    exec(compile(source, "/tmp/päth/文件 \U0001f600.py", "exec"), namespace)
 
 
 LONG = {}
@@ -562,7 +563,8 @@ LONG = {}
 
 def prepare_names_long():
     source = "\n".join(
-        f"def {'n' * length}{length}():\n return {length}" for length in (60, 127, 128, 255, 256, 300)
+        f"def {'n' * length}{length}():\n return {length}"
+        for length in (60, 127, 128, 255, 256, 300)
     )
     exec(compile(source, "long names", "exec"), LONG)
     source = "def in_long_path():\n    return 1\n"
