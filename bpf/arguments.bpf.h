@@ -11,9 +11,9 @@
  * The verifier allows context reads at constant offsets only, and a compiler that sees alike cases
  * merges them into one at a variable offset: hence the assembly.
  */
-#define CASE_REGISTER(byte_offset)                                                                \
-	case byte_offset:                                                                         \
-		asm volatile("%0 = *(u64 *)(%1 + " #byte_offset ")" : "=r"(value) : "r"(ctx));    \
+#define CASE_REGISTER(byte_offset)                                                             \
+	case byte_offset:                                                                      \
+		asm volatile("%0 = *(u64 *)(%1 + " #byte_offset ")" : "=r"(value) : "r"(ctx)); \
 		break;
 
 static __always_inline __u64 read_register(void *ctx, __u16 offset)

@@ -18,7 +18,7 @@
 #define FRAME_OWNED_BY_THREAD 0
 #define STACKREF_TAG_BITS     7ULL
 #define MAX_THREAD_STATES     512 /* looked at, over all interpreters */
-#define ASCII_DATA_OFFSET     40 /* of the characters in a compact ASCII str, 3.12 on */
+#define ASCII_DATA_OFFSET     40  /* of the characters in a compact ASCII str, 3.12 on */
 
 static __always_inline __u64 read_word(__u64 address)
 {
@@ -61,7 +61,7 @@ static __always_inline bool entered_frame(const struct wire_site *site, __u64 st
 
 /* Whether an entry is the making of a generator, hence no call. */
 static __noinline bool is_generator_creation(const struct wire_site *site, __u32 index,
-					    const char *name)
+					     const char *name)
 {
 	__u32 tid = bpf_get_current_pid_tgid(), flags = 0;
 	__u64 self = current_thread_pointer();

@@ -9,11 +9,11 @@
 #include "bpf/core_compat.bpf.h"
 #include "bpf/transport.bpf.h"
 
-#define SIGCONT 18
-#define SIGSTOP 19
-#define SIGTSTP 20
-#define SIGTTIN 21
-#define SIGTTOU 22
+#define SIGCONT	      18
+#define SIGSTOP	      19
+#define SIGTSTP	      20
+#define SIGTTIN	      21
+#define SIGTTOU	      22
 #define SEND_SIG_PRIV ((void *)1) /* from the kernel itself */
 
 static __always_inline struct wire_target *target_of(__u32 tgid)

@@ -12,18 +12,18 @@ enum filter_mode { FILTER_OFF, FILTER_KEEP, FILTER_DROP };
 
 enum focus_mode { FOCUS_OFF, FOCUS_INSIDE, FOCUS_LINES };
 
-__weak const volatile bool emit_memory = false;  /* RSS and VMS with every event */
+__weak const volatile bool emit_memory = false;	 /* RSS and VMS with every event */
 __weak const volatile bool emit_to_perf = false; /* events through the perf buffer */
 __weak const volatile __u32 filter_focus = FOCUS_OFF;
 __weak const volatile bool filter_window = false; /* only while a script's <module> runs */
 __weak const volatile __u64 window_name_hash = 0;
 __weak const volatile __u64 window_file_hash = 0;
-__weak const volatile __u32 filter_types = 0;	     /* bit per enum wire_type that is kept */
-__weak const volatile __u32 filter_names = 0;	     /* enum filter_mode of filter_strings */
-__weak const volatile __u32 filter_files = 0;	     /* the same for file names */
+__weak const volatile __u32 filter_types = 0; /* bit per enum wire_type that is kept */
+__weak const volatile __u32 filter_names = 0; /* enum filter_mode of filter_strings */
+__weak const volatile __u32 filter_files = 0; /* the same for file names */
 __weak const volatile __u64 hash_seed = 0;
-__weak const volatile __u32 max_unread = 0;	     /* bytes in a buffer that wake the loader */
-__weak const volatile __u32 max_unread_paused = 0;  /* bytes that pause the target; --lossless */
+__weak const volatile __u32 max_unread = 0;	   /* bytes in a buffer that wake the loader */
+__weak const volatile __u32 max_unread_paused = 0; /* bytes that pause the target; --lossless */
 
 /* Written by the loader while programs run. */
 struct {

@@ -20,6 +20,7 @@ struct hashed {
 };
 
 /* Mixes `len` bytes of at most n_words * 8; words hold garbage behind them. */
+/* clang-format off */
 #define HASH_WORDS(hash, words, n_words, len)                                                     \
 	_Pragma("unroll") for (int i_ = 0; i_ < (n_words); i_++)                                  \
 	{                                                                                         \
@@ -31,13 +32,13 @@ struct hashed {
 		else                                                                              \
 			hash = wire_hash_word(hash, (words)[i_] & ((1ULL << rest_ * 8) - 1));     \
 	}
+/* clang-format on */
 
 /*
  * Makes the verifier forget what it knows of a length: each way out of HASH_WORDS leaves other
  * bounds, and it would follow each to the end of the program.
  */
-#define FORGET_BOUNDS(len, unknown)                                                               \
-	asm volatile("%0 ^= %1; %0 ^= %1" : "+r"(len) : "r"(unknown))
+#define FORGET_BOUNDS(len, unknown) asm volatile("%0 ^= %1; %0 ^= %1" : "+r"(len) : "r"(unknown))
 
 /* In pieces of 64 bytes. @return the hash of the first WIRE_LONG_TEXT bytes; 0: unreadable */
 __weak __u64 hash_long_string(__u64 text)

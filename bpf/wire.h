@@ -32,21 +32,23 @@
 #define WIRE_VERSION 1
 
 enum wire_kind {
-	WIRE_EVENT = 1,	    /* struct wire_event */
-	WIRE_EVENT_MEMORY,  /* struct wire_event_memory */
-	WIRE_CODE,	    /* struct wire_code */
-	WIRE_CODE_LONG,	    /* struct wire_code_long */
-	WIRE_LOST,	    /* struct wire_lost */
-	WIRE_WAKE,	    /* struct wire_head: look at the targets' counters */
+	WIRE_EVENT = 1,	   /* struct wire_event */
+	WIRE_EVENT_MEMORY, /* struct wire_event_memory */
+	WIRE_CODE,	   /* struct wire_code */
+	WIRE_CODE_LONG,	   /* struct wire_code_long */
+	WIRE_LOST,	   /* struct wire_lost */
+	WIRE_WAKE,	   /* struct wire_head: look at the targets' counters */
 };
 
-enum wire_type { /* of events: wire_head.type */
+/* Of events: wire_head.type. */
+enum wire_type {
 	WIRE_CALL = 1,
 	WIRE_RETURN,
 	WIRE_LINE,
 };
 
-enum wire_reason { /* of losses */
+/* Of losses. */
+enum wire_reason {
 	WIRE_BUFFER_FULL,
 	WIRE_UNREADABLE_STRING,
 	WIRE_MAP_FULL,
@@ -116,7 +118,8 @@ _Static_assert(sizeof(struct wire_lost) == 24, "wire format");
 #define WIRE_MAX_SITES	 8192
 #define WIRE_MAX_CPUS	 1024
 
-enum wire_window { /* run of a script: only what happens while its <module> runs */
+/* Run of a script: only what happens while its <module> runs. */
+enum wire_window {
 	WIRE_WINDOW_NONE,
 	WIRE_WINDOW_WAITING,
 	WIRE_WINDOW_OPEN,
@@ -124,10 +127,10 @@ enum wire_window { /* run of a script: only what happens while its <module> runs
 
 /* One traced process; a page-mapped array, so that the loader reads counters without a call. */
 struct wire_target {
-	__u32 tgid;	 /* 0: not in use */
-	__u32 window;	 /* enum wire_window */
-	__u64 seen;	 /* events after focus */
-	__u64 filtered;	 /* of them, dropped by a filter in the kernel */
+	__u32 tgid;			  /* 0: not in use */
+	__u32 window;			  /* enum wire_window */
+	__u64 seen;			  /* events after focus */
+	__u64 filtered;			  /* of them, dropped by a filter in the kernel */
 	__u64 lost[WIRE_N_REASONS];	  /* of them, lost */
 	__u64 unreported[WIRE_N_REASONS]; /* of the lost, not yet in the stream */
 	__u32 any_unreported;

@@ -197,7 +197,7 @@ static void test_real_one(void **state)
 		assert_int_equal(pread(mem, name, 12, peek(mem, code + site.code_name) + 40), 12);
 	} while (strcmp(name, "waiting_here"));
 	assert_int_equal(pread(mem, &flags, 4, code + site.code_flags), 4);
-	assert_int_equal(flags & 0x20, 0x20); /* CO_GENERATOR */
+	assert_int_equal(flags & 0x20, 0x20);				 /* CO_GENERATOR */
 	assert_int_equal(peek(mem, frame + site.frame_owner) & 0xff, 1); /* resumed: its own */
 	close(mem);
 	traced__finish(&traced);

@@ -62,7 +62,8 @@ static void test_found(void **state)
 	for (int i = 0; i < N_FEATURES; i++) {
 		if (release_of(kernel.release) >= release_of(features__table[i].since) && !found[i])
 			fail_msg("%s: not found on %s", features__table[i].name, kernel.release);
-		if (found[i] && release_of(kernel.release) + 3 < release_of(features__table[i].since))
+		if (found[i] &&
+		    release_of(kernel.release) + 3 < release_of(features__table[i].since))
 			fail_msg("%s: found on %s", features__table[i].name, kernel.release);
 	}
 	assert_int_equal(found[FEATURE_BTF], !access("/sys/kernel/btf/vmlinux", R_OK));

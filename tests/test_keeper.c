@@ -142,8 +142,8 @@ static uint64_t capabilities(bool effective)
 
 	if (syscall(SYS_capget, &header, data))
 		return 1;
-	return effective ? (uint64_t)data[1].effective << 32 | data[0].effective :
-			   (uint64_t)data[1].permitted << 32 | data[0].permitted;
+	return effective ? (uint64_t)data[1].effective << 32 | data[0].effective
+			 : (uint64_t)data[1].permitted << 32 | data[0].permitted;
 }
 
 /* In a child, for what is dropped does not come back. @return its status */

@@ -110,8 +110,8 @@ static void test_seeds_differ(void **state)
 
 /* ------------------------------------------------------------------ the programs */
 
-static const int lengths_of_long[] = {255,  256,  257,  319,  320,  321, 4031, 4032,
-				      4033, 4094, 4095, 4096, 4097, 5000};
+static const int lengths_of_long[] = {255,  256,  257,	319,  320,  321,  4031,
+				      4032, 4033, 4094, 4095, 4096, 4097, 5000};
 #define N_LENGTHS (200 + (int)(sizeof(lengths_of_long) / sizeof(int)))
 
 static int length_of(int i)
@@ -140,7 +140,7 @@ static char *text_of(int len)
 	"          4096, 4097, 5000]:\n"                                                          \
 	"    text = ''.join(chr(97 + (i * 7 + n) % 26) for i in range(n))\n"                      \
 	"    at = min(n - 1, 4000)\n"                                                             \
-	"    for t in text, text[:at] + 'A' + text[at + 1:], text + 'x' * (n < 4096):\n"           \
+	"    for t in text, text[:at] + 'A' + text[at + 1:], text + 'x' * (n < 4096):\n"          \
 	"        g = lambda: None\n"                                                              \
 	"        g.__code__ = code.replace(" what "=t)\n"                                         \
 	"        calls.append(g)\n"                                                               \
@@ -161,8 +161,8 @@ static struct trace trace(const char *script)
 	struct traced traced = traced__start(NULL, TRACED_PYTHON, script);
 	const struct usdt_request request = {.kernel = kernel, .pid = traced.pid};
 	struct trace trace = {.list = pikos_recorder__list()};
-	struct monitor_config config = {.type = &trace.type, .recorder = trace.list,
-					.symbols = symbols__new()};
+	struct monitor_config config = {
+		.type = &trace.type, .recorder = trace.list, .symbols = symbols__new()};
 	struct interpreter_reason why;
 	struct transport *transport;
 	struct monitor *monitor;
@@ -310,23 +310,23 @@ static void test_focus_on_names(void **state)
 }
 
 /* `n` directories of 10 characters in front of x.py: beyond 128 bytes the other hash is used. */
-#define FILES                                                                                     \
-	"import os\n"                                                                             \
-	"def f(): pass\n"                                                                         \
-	"calls = []\n"                                                                            \
-	"for n in range(0, 400, 3):\n"                                                            \
-	"    for name in 'x.py', 'ax.py':\n"                                                      \
-	"        g = lambda: None\n"                                                              \
-	"        g.__code__ = f.__code__.replace(co_filename='d' * n + '/' + name)\n"             \
-	"        calls.append(g)\n"                                                               \
-	"    g = lambda: None\n"                                                                  \
+#define FILES                                                                                      \
+	"import os\n"                                                                              \
+	"def f(): pass\n"                                                                          \
+	"calls = []\n"                                                                             \
+	"for n in range(0, 400, 3):\n"                                                             \
+	"    for name in 'x.py', 'ax.py':\n"                                                       \
+	"        g = lambda: None\n"                                                               \
+	"        g.__code__ = f.__code__.replace(co_filename='d' * n + '/' + name)\n"              \
+	"        calls.append(g)\n"                                                                \
+	"    g = lambda: None\n"                                                                   \
 	"    g.__code__ = f.__code__.replace(co_filename='d' * n + '/sub/' + 's' * n + '/y.py')\n" \
-	"    calls.append(g)\n"                                                                   \
-	"g = lambda: None\n"                                                                      \
-	"g.__code__ = f.__code__.replace(co_filename='x.py')\n"                                   \
-	"calls.append(g)\n"                                                                       \
-	"os.write(1, b'ready')\n"                                                                 \
-	"os.read(0, 1)\n"                                                                         \
+	"    calls.append(g)\n"                                                                    \
+	"g = lambda: None\n"                                                                       \
+	"g.__code__ = f.__code__.replace(co_filename='x.py')\n"                                    \
+	"calls.append(g)\n"                                                                        \
+	"os.write(1, b'ready')\n"                                                                  \
+	"os.read(0, 1)\n"                                                                          \
 	"for g in calls: g()\n"
 
 static void test_focus_on_files(void **state)

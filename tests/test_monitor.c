@@ -14,7 +14,7 @@ static struct pikos_filters *filters;
 static struct symbols *symbols;
 static struct monitor *monitor;
 
-/* ------------------------------------------------------------------ a monitor, and what it is told */
+/* ------------------------------------------------------------------ what a monitor is told */
 
 static void code(uint32_t id, const char *name, const char *file)
 {
@@ -351,8 +351,8 @@ static void test_more_than_32_bits(void **state)
 	event(far);
 	assert_indices(5, (int64_t[]){0, INT64_C(3) << 30, UINT32_MAX, INT64_C(1) << 32, far});
 	assert_totals(far + 1, 5, far - 4, 0);
-	assert_int_equal(
-		monitor__finish_target(monitor, 0, &(struct wire_target){.seen = 3 * far}), 0);
+	assert_int_equal(monitor__finish_target(monitor, 0, &(struct wire_target){.seen = 3 * far}),
+			 0);
 	assert_totals(3 * far, 5, 3 * far - 5, 0);
 }
 

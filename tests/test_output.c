@@ -133,7 +133,7 @@ static void test_types(void **state)
 static void test_what_is_left(void **state)
 {
 	static const char *const left[] = {
-		"lineNo=3",	  "index!=7",	     "function=a\\xff", "filename!=b\\x00,c",
+		"lineNo=3",	    "index!=7",	       "function=a\\xff",  "filename!=b\\x00,c",
 		"change(function)", "function=a<cut>", "filename=/a<cut>",
 	};
 
@@ -253,11 +253,11 @@ static void random_filter(char *text, size_t size)
 	}
 	snprintf(text, size, "%s%s=", field, random() % 2 ? "!" : "");
 	for (int i = random() % 3; i >= 0; i--) {
-		const char *value = *field == 'l'    ? (random() % 2 ? "1" : "2") :
-				    field[1] == 'u' ? names[random() % 6] :
-				    *field == 'f'    ? files[random() % 3] :
-				    random() % 2     ? "call" :
-						       "return";
+		const char *value = *field == 'l'     ? (random() % 2 ? "1" : "2")
+				    : field[1] == 'u' ? names[random() % 6]
+				    : *field == 'f'   ? files[random() % 3]
+				    : random() % 2    ? "call"
+						      : "return";
 
 		snprintf(text + strlen(text), size - strlen(text), "%s%s", value, i ? "," : "");
 	}
@@ -375,17 +375,10 @@ static void test_recorder_fails(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_nothing),
-		TEST(test_lists),
-		TEST(test_signs_in_values),
-		TEST(test_types),
-		TEST(test_what_is_left),
-		TEST(test_order_of_change),
-		TEST(test_many_values),
-		TEST(test_other_monitors),
-		TEST(test_split_keeps_the_same),
-		TEST(test_recorder),
-		TEST(test_recorder_fails),
+		TEST(test_nothing),	TEST(test_lists),	   TEST(test_signs_in_values),
+		TEST(test_types),	TEST(test_what_is_left),   TEST(test_order_of_change),
+		TEST(test_many_values), TEST(test_other_monitors), TEST(test_split_keeps_the_same),
+		TEST(test_recorder),	TEST(test_recorder_fails),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,9 +103,10 @@ static void test_status(void **state)
 static void test_arguments(void **state)
 {
 	(void)state;
-	assert_int_equal(run(command("sh", "-c", "test \"$1$2\" = ' a\nb*'", "0", " a\nb", "*", NULL)),
+	assert_int_equal(
+		run(command("sh", "-c", "test \"$1$2\" = ' a\nb*'", "0", " a\nb", "*", NULL)), 0);
+	assert_int_equal(run(command("/bin/sh", "-c", "test -z \"$1\" -a $# = 1", "0", "", NULL)),
 			 0);
-	assert_int_equal(run(command("/bin/sh", "-c", "test -z \"$1\" -a $# = 1", "0", "", NULL)), 0);
 }
 
 static void cannot_run(const char *path, int err, int status)
@@ -173,7 +174,7 @@ static void test_held_child_ends_when_freed(void **state)
 	program = make(command("rm", path, NULL));
 	pid = program__pid(program);
 	program__free(program);
-	assert_false(is_there(pid)); /* waited for, too */
+	assert_false(is_there(pid));		 /* waited for, too */
 	assert_int_equal(access(path, F_OK), 0); /* and without having run */
 	unlink(path);
 	program__free(NULL);

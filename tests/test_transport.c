@@ -309,7 +309,7 @@ static void test_random(void **state)
 		ring_free(&rings[i]);
 }
 
-/* ------------------------------------------------------------------ what is not ready, what is none */
+/* ------------------------------------------------------------------ not ready, or none */
 
 static void test_busy_holds_up_what_is_behind(void **state)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /*
- * Attaching to real interpreters. What is attached is seen from outside: a semaphore in the target's
- * memory counts who listens, and targets[].seen counts what came.
+ * Attaching to real interpreters. What is attached is seen from outside: a semaphore in the
+ * target's memory counts who listens, and targets[].seen counts what came.
  */
 #define _GNU_SOURCE 1
 
@@ -91,14 +91,14 @@ static void test_needs(void **state)
 	usdt__free(NULL);
 }
 
-#define CALLS                                                                                     \
-	"import os\n"                                                                             \
-	"def f(x):\n"                                                                             \
-	"    x = x + 1\n"                                                                         \
-	"    return x\n"                                                                          \
-	"os.write(1, b'ready')\n"                                                                 \
-	"os.read(0, 1)\n"                                                                         \
-	"for i in range(1000): f(i)\n"                                                            \
+#define CALLS                          \
+	"import os\n"                  \
+	"def f(x):\n"                  \
+	"    x = x + 1\n"              \
+	"    return x\n"               \
+	"os.write(1, b'ready')\n"      \
+	"os.read(0, 1)\n"              \
+	"for i in range(1000): f(i)\n" \
 	"os._exit(0)\n"
 
 static void test_functions(void **state)

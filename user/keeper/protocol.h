@@ -31,7 +31,10 @@ struct keeper_reply {
 
 /* @param fd sent with the packet, or -1 @return 0 or -errno */
 int keeper__send(int socket, const void *packet, size_t size, int fd);
-/* @param fd the descriptor that came with it, or -1 @return 0; -EPIPE: closed; -EPROTO: another size */
+/*
+ * @param fd the descriptor that came with it, or -1
+ * @return 0; -EPIPE: closed; -EPROTO: another size
+ */
 int keeper__receive(int socket, void *packet, size_t size, int *fd);
 
 /* @brief The keeper's life. Does not return. */

@@ -22,11 +22,12 @@
 #define CAP(name) (UINT64_C(1) << CAP_##name)
 
 /*
- * uprobes and map files (SYS_ADMIN, or BPF and PERFMON on kernels before July 2025), the memory and files of
- * others (SYS_PTRACE), readers (SYS_CHROOT, SETUID, SETGID, DAC_READ_SEARCH), continuing (KILL).
+ * uprobes and map files (SYS_ADMIN, or BPF and PERFMON on kernels before July 2025), the memory and
+ * files of others (SYS_PTRACE), readers (SYS_CHROOT, SETUID, SETGID, DAC_READ_SEARCH), continuing
+ * (KILL).
  */
-#define KEEPER_RIGHTS                                                                             \
-	(CAP(SYS_ADMIN) | CAP(BPF) | CAP(PERFMON) | CAP(SYS_PTRACE) | CAP(SYS_CHROOT) |           \
+#define KEEPER_RIGHTS                                                                   \
+	(CAP(SYS_ADMIN) | CAP(BPF) | CAP(PERFMON) | CAP(SYS_PTRACE) | CAP(SYS_CHROOT) | \
 	 CAP(SETUID) | CAP(SETGID) | CAP(DAC_READ_SEARCH) | CAP(KILL))
 
 struct kept { /* one target */

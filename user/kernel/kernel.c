@@ -83,8 +83,8 @@ static void set_knobs(struct kernel *kernel, const struct kernel_config *config,
 	if (config->window_script) {
 		knobs->filter_window = true;
 		knobs->window_name_hash = kernel__hash(kernel, "<module>", strlen("<module>"));
-		knobs->window_file_hash = kernel__hash(kernel, config->window_script,
-						       strlen(config->window_script));
+		knobs->window_file_hash =
+			kernel__hash(kernel, config->window_script, strlen(config->window_script));
 	}
 }
 
@@ -391,9 +391,12 @@ int kernel__set_rules(struct kernel *kernel, const struct wire_rule *rules, int 
 
 uint32_t kernel__next_generation(struct kernel *kernel)
 {
-	kernel->bpf->bss->control.generation++;
+	/* In this order: no id up to the one that is read can be of the new generation. */
+	uint32_t last_old = *(volatile uint32_t *)&kernel->bpf->bss->control.next_code;
+
 	__sync_synchronize();
-	return *(volatile uint32_t *)&kernel->bpf->bss->control.next_code;
+	kernel->bpf->bss->control.generation++;
+	return last_old;
 }
 
 void kernel__set_keeper(struct kernel *kernel, pid_t tgid)

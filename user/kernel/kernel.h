@@ -28,9 +28,9 @@ struct kernel_list {
 };
 
 struct kernel_config {
-	bool lines;	 /* line events; else calls and returns */
-	bool memory;	 /* RSS and VMS */
-	bool focus;	 /* rules will be set */
+	bool lines;  /* line events; else calls and returns */
+	bool memory; /* RSS and VMS */
+	bool focus;  /* rules will be set */
 	bool lossless;
 	enum kernel_transport transport;
 	uint32_t buffer_size;	   /* bytes per CPU, a power of two */

@@ -16,7 +16,9 @@ static const char *const reasons[WIRE_N_REASONS] = {
 	[WIRE_MAP_FULL] = "map full",
 };
 
+/* clang-format off */
 #define TEXT(string) {.data = string, .len = sizeof(string) - 1, .flags = PIKOS_TEXT_PLAIN}
+/* clang-format on */
 
 static const struct pikos_text types[] = {
 	[WIRE_CALL] = TEXT("call"),
@@ -41,8 +43,8 @@ enum column {
 };
 
 static const char *const column_names[N_COLUMNS] = {
-	"pid", "tid", "time", "index", "type",	   "function",
-	"lineNo", "RSS", "VMS",  "line",  "filename",
+	"pid",	  "tid", "time", "index", "type",     "function",
+	"lineNo", "RSS", "VMS",	 "line",  "filename",
 };
 
 struct source { /* one target */
@@ -241,6 +243,7 @@ static void fill(struct monitor *monitor, const struct wire_event *event, struct
 	for (int i = 0; i < record->type->n_fields; i++) {
 		struct pikos_value *value = &monitor->values[i];
 
+		/* clang-format off */
 		switch (monitor->columns[i]) {
 		case COLUMN_PID: value->i = record->pid; break;
 		case COLUMN_TID: value->i = record->tid; break;
@@ -255,6 +258,7 @@ static void fill(struct monitor *monitor, const struct wire_event *event, struct
 		case COLUMN_FILE: value->s = symbol->file; break;
 		case N_COLUMNS: break;
 		}
+		/* clang-format on */
 	}
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "errors.h"
 #include "log.h"
@@ -18,8 +19,8 @@ static int recorder_failed(struct session *session, int err)
 
 int session__drain(struct session *session, bool everything)
 {
-	int err = transport__drain(session->transport, monitor__handle, session->monitor,
-				   everything);
+	int err =
+		transport__drain(session->transport, monitor__handle, session->monitor, everything);
 
 	if (err == -ECANCELED) {
 		session->enough = true;
@@ -80,7 +81,7 @@ static void report(struct session *session, const struct monitor_totals *totals)
 	for (int i = 0; i < totals->n_losses; i++)
 		log_warn("lost %" PRIu64 " records: %s", totals->losses[i].count,
 			 totals->losses[i].reason);
-	if (totals->lost && session->config.transport == KERNEL_RING_BUFFER)
+	if (totals->n_losses && !strcmp(totals->losses[0].reason, "buffer full"))
 		log_hint("a larger --buffer-size, a --focused-on or --lossless keeps them");
 	if (late)
 		log_warn("%" PRIu64 " records were written after younger ones", late);
@@ -103,7 +104,8 @@ static void say_none_came(const struct session *session)
 	if (!session->program || session->any_python || session->failure)
 		return;
 	log_warn("'%s' did not become a CPython: nothing was traced", session->options->argv[0]);
-	log_hint("only the process itself is watched, through any number of execs, not its children");
+	log_hint("only the process itself is watched, through any number of execs, "
+		 "not its children");
 }
 
 int session__end(struct session *session)

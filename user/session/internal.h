@@ -51,13 +51,11 @@ struct session {
 	int n_targets;
 	int n_alive;
 	int epoll;
-	uint64_t deadline;   /* CLOCK_MONOTONIC; 0: none */
+	uint64_t deadline; /* CLOCK_MONOTONIC; 0: none */
 	bool detached;
-	bool any_python;     /* at least one target was attached */
-	bool enough;	     /* --max-records reached */
-	bool rotating;	     /* ids are being made anew */
-	uint32_t last_old_id;
-	int failure;	     /* exit status of a failure, 0: none so far */
+	bool any_python; /* at least one target was attached */
+	bool enough;	 /* --max-records reached */
+	int failure; /* exit status of a failure, 0: none so far */
 };
 
 /* Which signal asked for an end; set by handlers. */

@@ -210,9 +210,9 @@ int output__make_recorder(struct output *output, const struct options *options, 
 	if (!output->recorder) {
 		err = -errno;
 		log_cannot("record to",
-			   options->recording == RECORDING_ZMQ ? options->zmq_endpoint :
-			   options->output		       ? options->output :
-								 "stdout",
+			   options->recording == RECORDING_ZMQ ? options->zmq_endpoint
+			   : options->output		       ? options->output
+							       : "stdout",
 			   error_words(err));
 		return err;
 	}

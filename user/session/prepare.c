@@ -41,8 +41,8 @@ static void configure(struct session *session)
 	config->focus = options->focus;
 	config->lossless = options->lossless;
 	/* One ring per CPU beats the perf buffer everywhere: no lock is shared, nothing copied. */
-	config->transport = options->transport == TRANSPORT_PERFBUF ? KERNEL_PERF_BUFFER :
-								      KERNEL_RING_BUFFER;
+	config->transport =
+		options->transport == TRANSPORT_PERFBUF ? KERNEL_PERF_BUFFER : KERNEL_RING_BUFFER;
 	config->buffer_size = options->buffer_size ? options->buffer_size : default_buffer_size();
 	config->window_script = options->pikos_run ? options->script : NULL;
 }
@@ -65,7 +65,8 @@ static void explain_load(int err, const struct kernel_error *error)
 		return;
 	}
 	if (err == -ENOENT || err == -ENOSYS || err == -ESRCH) {
-		log_cannot("load", "the BPF programs", *error->text ? error->text : error_words(err));
+		log_cannot("load", "the BPF programs",
+			   *error->text ? error->text : error_words(err));
 		log_hint("%s", *error->hint ? error->hint : "see pikos-trace --features");
 		return;
 	}
@@ -87,7 +88,8 @@ static int load(struct session *session)
 		log_hint("the kernel needs BTF (CONFIG_DEBUG_INFO_BTF, Linux 5.2): see --features");
 		return err;
 	}
-	if (!has_capability(CAP_SYS_ADMIN)) /* features cannot be tried without: find out by loading */
+	/* Features cannot be tried without it: find out by loading. */
+	if (!has_capability(CAP_SYS_ADMIN))
 		for (int i = 0; i < N_FEATURES; i++)
 			found[i] = found[i] || features__table[i].required;
 	session->kernel = kernel__new(&session->config, found, &error);

@@ -100,8 +100,8 @@ int program__go(struct program *program)
 static void keep_status(struct program *program, const siginfo_t *info)
 {
 	program->ended = true;
-	program->status = info->si_code == CLD_EXITED ? info->si_status :
-							STATUS_SIGNAL + info->si_status;
+	program->status =
+		info->si_code == CLD_EXITED ? info->si_status : STATUS_SIGNAL + info->si_status;
 }
 
 enum program_change program__poll(struct program *program)

@@ -178,12 +178,11 @@ static int open_target(struct session *session, int index, pid_t pid)
 		err = -errno;
 		/* A thread's number is not a process's. */
 		log_cannot("trace", name_of(target, name, sizeof(name)),
-			   err == -EINVAL ? "it is a thread, not a process" :
-					    error_words(err));
+			   err == -EINVAL ? "it is a thread, not a process" : error_words(err));
 		return err;
 	}
-	session->wire[index].window = session->options->pikos_run ? WIRE_WINDOW_WAITING :
-								    WIRE_WINDOW_NONE;
+	session->wire[index].window =
+		session->options->pikos_run ? WIRE_WINDOW_WAITING : WIRE_WINDOW_NONE;
 	session->wire[index].exec_stop = session->program != NULL;
 	session->wire[index].user_stopped = !session->program && is_stopped(pid);
 	if (epoll_ctl(session->epoll, EPOLL_CTL_ADD, target->pidfd, &event))
@@ -248,7 +247,8 @@ static int attach(struct session *session, int index)
 		err = -ENOTSUP;
 		snprintf(attached.why.text, sizeof(attached.why.text), "it is not a Python");
 		snprintf(attached.why.next_step, sizeof(attached.why.next_step),
-			 "give the PID of a CPython; of a program that starts one, the one it starts");
+			 "give the PID of a CPython; of a program that starts one, "
+			 "the one it starts");
 	}
 	if (err) {
 		log_refusal(target, &attached.why, err);
@@ -260,8 +260,8 @@ static int attach(struct session *session, int index)
 	take_reader(session, index, attached.reader_fd);
 	log_verbose("tracing PID %d: %s, %s, %s", target->pid, attached.description,
 		    session->options->monitor,
-		    session->config.transport == KERNEL_RING_BUFFER ? "ring buffer" :
-								      "perf buffer");
+		    session->config.transport == KERNEL_RING_BUFFER ? "ring buffer"
+								    : "perf buffer");
 	return 0;
 }
 
@@ -286,8 +286,8 @@ int targets__attach_all(struct session *session)
 	if (err)
 		return err;
 	if (session->options->lossless)
-		log_warn("--lossless stops the program when the buffer is full: its parent sees that, "
-			 "and sleeping calls may return early");
+		log_warn("--lossless stops the program when the buffer is full: its parent sees "
+			 "that, and sleeping calls may return early");
 	if (session->program)
 		return start_program(session);
 	for (int i = 0; i < session->n_targets && !err; i++)
@@ -324,7 +324,8 @@ static void refuse_program(struct session *session)
 	if (session->options->pikos_run && fd >= 0 &&
 	    !interpreter__open_fd(fd, SYSTEM_PYTHON, &in, NULL) &&
 	    !interpreter__check(in, usdt__needs(session->config.lines, true), NULL))
-		log_hint("%s has them: PIKOS_PYTHON=%s pikos-run ...", SYSTEM_PYTHON, SYSTEM_PYTHON);
+		log_hint("%s has them: PIKOS_PYTHON=%s pikos-run ...", SYSTEM_PYTHON,
+			 SYSTEM_PYTHON);
 	interpreter__free(in);
 	if (fd >= 0)
 		close(fd);

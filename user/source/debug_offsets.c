@@ -6,7 +6,7 @@
 
 #define MAX_OFFSET (16u << 20)
 
-/* struct _Py_DebugOffsets of 3.15, in words of 8 bytes (Include/internal/pycore_debug_offsets.h). */
+/* struct _Py_DebugOffsets of 3.15 (Include/internal/pycore_debug_offsets.h), in 8-byte words. */
 enum word {
 	COOKIE = 0,
 	VERSION = 1,

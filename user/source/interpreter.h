@@ -70,7 +70,7 @@ struct interpreter_info {
 	int micro;	  /* -1: unknown */
 	bool free_threaded;
 	enum interpreter_jit jit;
-	bool in_library; /* the file is a libpython, not the executable */
+	bool in_library;		       /* the file is a libpython, not the executable */
 	const struct cpython_version *version; /* NULL: not in the table */
 	int fd; /* of the file, read only, the object's; attach to /proc/self/fd/N */
 	dev_t dev;

@@ -2,11 +2,11 @@
 /*
  * usdt.h - CPython's own probes in one process: attached, verified, detached.
  *
- * Each site is a uprobe at the probe's nop with the probe's semaphore as its reference counter, scoped to the
- * process. 3.11 fires function__entry only while the semaphore of `line` is raised, and a
- * breakpoint at `line` would cost a trap per line: so a uprobe that carries that semaphore is put
- * where nothing runs any more, an instruction that is known to be one (the program's entry point, DT_INIT,
- * DT_FINI).
+ * Each site is a uprobe at the probe's nop with the probe's semaphore as its reference counter,
+ * scoped to the process. 3.11 fires function__entry only while the semaphore of `line` is raised,
+ * and a breakpoint at `line` would cost a trap per line: so a uprobe that carries that semaphore is
+ * put where nothing runs any more, an instruction that is known to be one (the program's entry
+ * point, DT_INIT, DT_FINI).
  */
 #ifndef PIKOS_SOURCE_USDT_H
 #define PIKOS_SOURCE_USDT_H
@@ -50,6 +50,7 @@ unsigned int usdt__needs(bool lines, bool script_end);
 int usdt__sweep(const struct usdt *usdt);
 
 /* @brief Have a program that will load its libpython stop at its first instruction. */
-struct bpf_link *usdt__stop_at_start(struct kernel *kernel, const struct interpreter *in, pid_t pid);
+struct bpf_link *usdt__stop_at_start(struct kernel *kernel, const struct interpreter *in,
+				     pid_t pid);
 
 #endif /* PIKOS_SOURCE_USDT_H */

@@ -23,20 +23,20 @@ struct entry {
 struct buffer {
 	const struct buffer_ops *ops;
 	int fd;
-	void *base;	  /* what was mapped */
+	void *base; /* what was mapped */
 	size_t base_size;
 	const void *control;
 	unsigned char *data;
 	uint64_t mask;
-	uint64_t *consumer;	  /* position up to which the kernel may write again */
-	const uint64_t *producer; /* position up to which it has reserved */
-	uint64_t scanned;	  /* position up to which entries were made */
+	uint64_t *consumer;	   /* position up to which the kernel may write again */
+	const uint64_t *producer;  /* position up to which it has reserved */
+	uint64_t scanned;	   /* position up to which entries were made */
 	uint64_t limit, old_limit; /* positions up to which this drain scans, the last one did */
 	uint64_t stuck_since;	   /* no record at or behind `scanned` is older; if stuck */
-	struct entry *entries;	  /* [head, count) are waiting */
+	struct entry *entries;	   /* [head, count) are waiting */
 	size_t head, count, capacity;
-	bool moved;	 /* sorting has moved entries: positions no longer grow with them */
-	bool stuck;	 /* a record at `scanned` is still being written */
+	bool moved; /* sorting has moved entries: positions no longer grow with them */
+	bool stuck; /* a record at `scanned` is still being written */
 	void *control_map;
 	unsigned char *copies; /* perf: records that were copied out */
 	size_t copies_size, copies_capacity;

@@ -141,7 +141,7 @@ int buffer__open_perf(struct buffer *perf, int map_fd, int cpu, uint32_t size)
 	perf->fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 	if (perf->fd < 0)
 		return -errno;
-	perf->ops = &perf_ops; /* from here on it is one: of a CPU that is not there nothing is read */
+	perf->ops = &perf_ops; /* of a CPU that is not there nothing is read */
 	perf->base_size = page_size + size;
 	page = mmap(NULL, perf->base_size, PROT_READ | PROT_WRITE, MAP_SHARED, perf->fd, 0);
 	if (page == MAP_FAILED)

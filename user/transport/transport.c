@@ -18,8 +18,8 @@ struct transport {
 	int n_buffers, n_rings;
 	int *heap; /* buffers with waiting entries, the oldest first */
 	int heap_size;
-	uint64_t clock; /* of the last drain */
-	uint64_t newest;    /* handed out */
+	uint64_t clock;	 /* of the last drain */
+	uint64_t newest; /* handed out */
 	uint64_t late;
 };
 
