@@ -61,8 +61,11 @@ static __always_inline bool in_window(const struct occurrence *now)
 	}
 	if (target->window != WIRE_WINDOW_OPEN)
 		return false;
-	if (own && now->type == WIRE_RETURN && __sync_fetch_and_add(&target->window_depth, -1) <= 1)
-		target->window = WIRE_WINDOW_WAITING;
+	if (own && now->type == WIRE_RETURN) {
+		if (target->window_depth <= 1)
+			target->window = WIRE_WINDOW_WAITING;
+		__sync_fetch_and_add(&target->window_depth, -1);
+	}
 	return true;
 }
 
@@ -156,8 +159,14 @@ static __always_inline int see(struct pt_regs *ctx, const struct occurrence *now
 			       int verdict)
 {
 	struct wire_target *target = now->target;
-	__u64 seq = __sync_fetch_and_add(&target->seen, 1);
+	/*
+	 * The number is exact because a probe is hit with the GIL held, so never twice at once for
+	 * a process. Only 3.12's interpreters with a GIL each can give two events one number; the
+	 * count is exact for them too. (An addition with a result needs Linux 5.12.)
+	 */
+	__u64 seq = *(volatile __u64 *)&target->seen;
 
+	__sync_fetch_and_add(&target->seen, 1);
 	if (verdict == VERDICT_NO_ROOM) {
 		count_lost(target, WIRE_MAP_FULL);
 		return 0;

@@ -53,7 +53,8 @@ __weak int report_lost(__u32 index)
 			target->any_unreported = 1;
 			return 0;
 		}
-		count = __sync_lock_test_and_set(&target->unreported[reason], 0);
+		count = target->unreported[reason];
+		__sync_fetch_and_add(&target->unreported[reason], -count);
 		fill_head(&record->head, WIRE_LOST, reason, index);
 		record->count = count;
 		bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);

@@ -52,13 +52,8 @@ static bool handle_signal(struct session *session)
 /* Have ids made anew before their names fill the memory; see symbols.h. */
 static void rotate_symbols(struct session *session)
 {
-	if (session->rotating) {
-		symbols__rotate(session->symbols, session->last_old_id);
-		session->rotating = false;
-	} else if (symbols__full(session->symbols)) {
-		session->last_old_id = kernel__next_generation(session->kernel);
-		session->rotating = true;
-	}
+	if (symbols__full(session->symbols))
+		symbols__rotate(session->symbols, kernel__next_generation(session->kernel));
 }
 
 static void show_progress(const struct session *session)

@@ -16,7 +16,7 @@
 #include "pikos.h"
 #include "symbols/lines.h"
 
-#define SYMBOLS_MAX_BYTES (12u << 20) /* of the ids since the last rotation */
+#define SYMBOLS_MAX_BYTES (8u << 20) /* of the ids since the last rotation */
 
 struct symbol {
 	struct pikos_text *function;
