@@ -250,8 +250,10 @@ def check_complete(rows, summary):
     """Index of each row against the counts: every gap is a lost row's. Nothing filtered."""
     lost = 0
     at = 0
-    for row in rows:
-        equal(int(row["index"]), at, "the index of a row")
+    for number, row in enumerate(rows):
+        if row["index"] != at:
+            raise Failure("the index of a row does not continue those before it", at,
+                          "\n".join(repr(its) for its in rows[max(0, number - 4):number + 4]))
         if is_lost(row):
             count = int(row["lineNo"])
             check(count > 0, "a row of lost events that counts none")

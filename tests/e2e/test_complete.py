@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import harness
-from harness import Lines, Skip, check, equal, process_state, semaphores, test, wait_for
+from harness import Lines, Skip, add_test, check, equal, process_state, semaphores, test, wait_for
 from records import check_complete, is_lost, parse_csv, read_csv
 
 CALLS = 60000
@@ -84,6 +84,42 @@ def test_complete_filtered_and_lost(context):
     equal(sum(not is_lost(row) for row in rows), summary["written"], "the rows")
     indices = [row["index"] for row in rows]
     equal(indices, sorted(set(indices)), "the index column")
+
+
+def names_under_loss(context, monitor, case, transport, size, late):
+    """Each record that was not lost is that of its index: never another's name, file or line."""
+    workload = context.workload("drive.py", "plain", case)
+    context.record(monitor, workload, "--buffer-size", "64M", output="all.csv")
+    truth = read_csv(context.path("all.csv"), monitor)
+    check(not any(map(is_lost, truth)), "the reference lost events")
+    workload = context.workload("drive.py", "plain", case)
+    tracer = slow_trace(context, workload, "--buffer-size", size, "--transport", transport,
+                        monitor=monitor)
+    output = None if late else Lines(tracer.stdout)
+    workload.go()
+    workload.wait(0)
+    if late:
+        output = Lines(tracer.stdout)
+    tracer.wait(0)
+    output.thread.join(harness.DEADLINE)
+    rows = parse_csv(output.text().encode(), monitor)
+    check_complete(rows, tracer.summary())
+    equal(tracer.summary()["seen"], len(truth), "seen")
+    wrong = [(row, truth[row["index"]]) for row in rows
+             if not is_lost(row) and row != truth[row["index"]]]
+    context.note(f"{tracer.summary()['lost']} of {len(truth)} lost")
+    check(not wrong, f"{len(wrong)} records tell of another function, the first",
+          wrong and wrong[0][1], wrong and wrong[0][0])
+
+
+for _monitor in ("functions", "lines"):
+    for _case in ("name_storm", "exec_storm", "generators"):
+        for _transport in ("ringbuf", "perfbuf"):
+            for _late in (False, True):
+                add_test(f"names_under_loss_{_monitor}_{_case}_{_transport}" + "_late" * _late,
+                         lambda context, monitor=_monitor, case=_case, transport=_transport,
+                         late=_late: names_under_loss(context, monitor, case, transport, "64K",
+                                                      late), lines=_monitor == "lines")
 
 
 @test()
@@ -174,27 +210,105 @@ def test_quiet(context):
 @test()
 def test_lossless(context):
     """The smallest buffer and a reader that comes late: nothing lost, the target goes on."""
-    for transport in ("ringbuf", "perfbuf"):
-        workload = context.workload("busy.py", str(CALLS))
-        tracer = slow_trace(context, workload, "--lossless", "--buffer-size", "64K",
-                            "--transport", transport)
-        workload.go()
-        wait_for(lambda: process_state(workload.target) == "T", "the target's pause")
-        output = Lines(tracer.stdout)
-        workload.ready("done")
-        workload.go()
-        workload.wait(0)
-        tracer.wait(0)
-        output.thread.join(harness.DEADLINE)
-        summary = tracer.summary()
-        equal(summary["lost"], 0, f"{transport}: lost")
-        rows = parse_csv(output.text().encode(), "functions")
-        check_complete(rows, summary)
-        equal(sum(row["function"] == "work" for row in rows), 2 * CALLS,
-              f"{transport}: records of work()")
-        said = tracer.errors()
-        check("stop" in said or "pause" in said or "SIGSTOP" in said,
-              "no warning about the stops", actual=said)
+    workload = context.workload("busy.py", str(CALLS))
+    tracer = slow_trace(context, workload, "--lossless", "--buffer-size", "64K")
+    workload.go()
+    wait_for(lambda: process_state(workload.target) == "T", "the target's pause")
+    output = Lines(tracer.stdout)
+    workload.ready("done")
+    workload.go()
+    workload.wait(0)
+    tracer.wait(0)
+    output.thread.join(harness.DEADLINE)
+    summary = tracer.summary()
+    equal(summary["lost"], 0, "lost")
+    rows = parse_csv(output.text().encode(), "functions")
+    check_complete(rows, summary)
+    equal(sum(row["function"] == "work" for row in rows), 2 * CALLS, "records of work()")
+    said = tracer.errors()
+    check("parent" in said and "sleep" in said,
+          "no warning that a parent sees the stops and that sleeping calls may return early",
+          actual=said)
+
+
+@test()
+def test_lossless_perfbuf(context):
+    """Lossless too, or refused with what to do; never lossy in silence."""
+    workload = context.workload("busy.py", str(CALLS))
+    target = workload.ready()
+    tracer = context.trace("functions", "-v", "--lossless", "--transport", "perfbuf", "--recording",
+                           "csv", "-o", "-", "--buffer-size", "64K", "-p", target,
+                           stdout=subprocess.PIPE)
+    said = tracer.stderr.wait(lambda lines: any(": tracing " in line for line in lines),
+                              harness.DEADLINE)
+    output = Lines(tracer.stdout)
+    workload.go(2)
+    workload.wait(0)
+    if not said:
+        tracer.wait(2)
+        check("--lossless" in tracer.errors() and "perfbuf" in tracer.errors(), "no clear error",
+              actual=tracer.errors())
+        return
+    tracer.wait(0)
+    output.thread.join(harness.DEADLINE)
+    equal(tracer.summary()["lost"], 0, "lost")
+
+
+@test()
+def test_lossless_with_children(context):
+    """Forked children of a target that is paused again and again all come to their end."""
+    script = context.write("forks.py", """
+import os, sys
+sys.path.insert(0, %r)
+import stage
+
+def work():
+    pass
+
+stage.ready()
+stage.wait_go()
+children = []
+for number in range(20):
+    for _ in range(2000):
+        work()
+    child = os.fork()
+    if child == 0:
+        for _ in range(2000):
+            work()
+        os._exit(0)
+    children.append(child)
+sys.exit(any(os.waitpid(child, 0)[1] for child in children))
+""" % harness.WORKLOADS)
+    workload = context.workload(script)
+    tracer = slow_trace(context, workload, "--lossless", "--buffer-size", "64K")
+    workload.go()
+    wait_for(lambda: process_state(workload.target) == "T", "the target's pause")
+    output = Lines(tracer.stdout)
+    workload.wait(0)
+    tracer.wait(0)
+    output.thread.join(harness.DEADLINE)
+    equal(tracer.summary()["lost"], 0, "lost")
+    rows = parse_csv(output.text().encode(), "functions")
+    equal(sum(row["function"] == "work" for row in rows), 80000, "the parent's records of work()")
+
+
+@test()
+def test_strict_run_mode(context):
+    """--strict wins over the program's status, which is returned without it."""
+    script = context.write("exits.py", f"def f():\n    pass\nfor _ in range({CALLS}): f()\n"
+                           "import os; os.write(int(os.environ['DONE']), b'x'); os._exit(5)\n")
+    for extra, status in (((), 5), (("--strict",), 3)):
+        read, write = os.pipe()
+        tracer = context.trace("functions", "-v", *extra, "--buffer-size", "64K", "--recording",
+                               "csv", "-o", "-", "--", context.python, script,
+                               stdout=subprocess.PIPE, pass_fds=(write,),
+                               env=context.environment(DONE=str(write)))
+        os.close(write)
+        equal(os.read(read, 1), b"x", "the program's word that it is done")
+        os.close(read)
+        rows = parse_csv(finish(tracer, status), "functions")
+        check(tracer.summary()["lost"], "nothing was lost: proves nothing")
+        check_complete(rows, tracer.summary())
 
 
 @test()

@@ -269,6 +269,29 @@ def test_zmq_lost(context):
 
 
 @test()
+def test_zmq_pub_slow(context):
+    """A subscriber that does not keep up: what it missed is counted, the target not held up."""
+    subscriber = Subscriber(context, hwm=1)
+    subscriber.connect()
+    workload = context.workload("busy.py", "300000")
+    target = workload.ready()
+    tracer = context.trace("functions", "-v", "--buffer-size", "64M", *subscriber.options,
+                           "--zmq-wait", "-p", target)
+    subscriber.handshake()
+    tracer.attached()
+    workload.go()
+    workload.ready("done")
+    workload.go()
+    workload.wait(0)
+    messages = subscriber.receive_all()
+    tracer.wait(0)
+    check_messages(messages, target, "functions")
+    end = messages[-1][1]
+    check(end["seen"] >= 600000, "few events were seen", actual=end)
+    context.note(f"lost {end['lost']} of {end['seen']}")
+
+
+@test()
 def test_zmq_default_endpoint(context):
     zmq = need_zmq()
     try:
