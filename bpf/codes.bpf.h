@@ -25,13 +25,9 @@ struct code_strings {
 	struct hashed name_hash, file_hash;
 };
 
-/* Whether a file is one of a rule's. Apart from the loop over the rules, for the verifier. */
-__weak int file_matches(__u32 index, __u64 file, __u64 file_hash, __u64 file_len)
+static __always_inline bool file_matches(const struct wire_rule *rule, __u64 file,
+					 __u64 file_hash, __u64 file_len)
 {
-	struct wire_rule *rule = bpf_map_lookup_elem(&rules, &index);
-
-	if (!rule)
-		return 0;
 	for (__u32 i = 0; i < WIRE_MAX_FILES; i++) {
 		if (i >= rule->n_files)
 			break;
@@ -46,28 +42,34 @@ __weak int file_matches(__u32 index, __u64 file, __u64 file_hash, __u64 file_len
 
 #define DECIDED_FOCUSED (1ULL << 32)
 
+/*
+ * @return DECIDED_FOCUSED, or the rule's bit if its ranges decide, or 0: outside
+ * A function of its own, whose result the verifier knows nothing about: otherwise 5.10's follows
+ * every combination of rules that match.
+ */
+__weak __u64 decide_by_rule(__u32 index, __u64 name_hash, __u64 file, __u64 file_hash,
+			    __u64 file_len)
+{
+	struct wire_rule *rule = bpf_map_lookup_elem(&rules, &index);
+
+	if (!rule || rule->name_hash != name_hash || !file_matches(rule, file, file_hash, file_len))
+		return 0;
+	return rule->n_ranges ? 1ULL << (index & 31) : DECIDED_FOCUSED;
+}
+
 /* @return DECIDED_FOCUSED, or a bit per rule whose ranges decide, or 0: outside */
 __weak __u64 decide_focus(__u64 name_hash, __u64 file, __u64 file_hash, __u64 file_len)
 {
-	__u64 by_range = 0;
+	__u64 decided = 0;
 
 	if (file_len == LEN_LONG)
 		file_len = count_long_string(file);
 	for (__u32 i = 0; i < WIRE_MAX_RULES; i++) {
-		__u32 key = i;
-		struct wire_rule *rule;
-
 		if (i >= control.n_rules)
 			break;
-		rule = bpf_map_lookup_elem(&rules, &key);
-		if (!rule || rule->name_hash != name_hash ||
-		    !file_matches(i, file, file_hash, file_len))
-			continue;
-		if (!rule->n_ranges)
-			return DECIDED_FOCUSED;
-		by_range |= 1ULL << i;
+		decided |= decide_by_rule(i, name_hash, file, file_hash, file_len);
 	}
-	return by_range;
+	return decided & DECIDED_FOCUSED ? DECIDED_FOCUSED : decided;
 }
 
 static __always_inline void set_focus(struct code_info *info, const struct code_strings *strings)

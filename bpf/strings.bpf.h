@@ -84,13 +84,14 @@ static __always_inline int hash_long(const char *text, struct hashed *out)
 	return out->hash ? 0 : -1;
 }
 
-static __always_inline int hash_name(const char *text, struct hashed *out)
+/* Functions of their own for their stack: all frames of a call chain share 512 bytes. */
+static __noinline int hash_name(const char *text, struct hashed *out)
 {
 	__u64 words[9];
 	__u64 hash = hash_seed;
 	long len = bpf_probe_read_user_str(words, 65, text);
 
-	if (len <= 0)
+	if (len <= 0 || !out)
 		return -1;
 	len--;
 	if (len >= 64)
@@ -102,13 +103,13 @@ static __always_inline int hash_name(const char *text, struct hashed *out)
 	return 0;
 }
 
-static __always_inline int hash_file(const char *text, struct hashed *out)
+static __noinline int hash_file(const char *text, struct hashed *out)
 {
 	__u64 words[17];
 	__u64 hash = hash_seed;
 	long len = bpf_probe_read_user_str(words, 129, text);
 
-	if (len <= 0)
+	if (len <= 0 || !out)
 		return -1;
 	len--;
 	if (len >= 128)
