@@ -195,7 +195,7 @@ struct wire_filter_key {
 };
 
 /*
- * The hash of a string, over its bytes without the NUL; the same on both sides (test_wire.c).
+ * The hash of a string, over its bytes without the NUL; the same on both sides (test_kernel.c).
  * 64-bit words, the last one filled with zeros, then the length. The seed is the session's, so a
  * target cannot prepare collisions.
  */

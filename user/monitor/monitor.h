@@ -5,7 +5,9 @@
  *
  * index: each target numbers the events that passed its focus (wire_event.seq). A gap in these
  * numbers is what was filtered in the kernel or lost there; the losses have records of their own
- * in front of the gap's end. So index counts what was seen, whatever came through.
+ * in front of the gap's end. So index counts what was seen, whatever came through. Threads that run
+ * at once can take numbers and times in different orders: their rows are in the order of the times,
+ * with the index of their number.
  */
 #ifndef PIKOS_MONITOR_MONITOR_H
 #define PIKOS_MONITOR_MONITOR_H
