@@ -25,8 +25,8 @@ struct code_strings {
 	struct hashed name_hash, file_hash;
 };
 
-static __always_inline bool file_matches(const struct wire_rule *rule, __u64 file,
-					 __u64 file_hash, __u64 file_len)
+static __always_inline bool file_matches(const struct wire_rule *rule, __u64 file, __u64 file_hash,
+					 __u64 file_len)
 {
 	for (__u32 i = 0; i < WIRE_MAX_FILES; i++) {
 		if (i >= rule->n_files)
@@ -78,9 +78,9 @@ static __always_inline void set_focus(struct code_info *info, const struct code_
 				     strings->file_hash.len);
 
 	info->rules = decided;
-	info->focus = decided == DECIDED_FOCUSED ? CODE_FOCUSED :
-		      decided			 ? CODE_BY_RANGE :
-						   CODE_OUTSIDE;
+	info->focus = decided == DECIDED_FOCUSED ? CODE_FOCUSED
+		      : decided			 ? CODE_BY_RANGE
+						 : CODE_OUTSIDE;
 }
 
 static __always_inline bool dropped_by_list(__u64 hash, __u64 field, __u32 mode)

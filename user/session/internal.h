@@ -55,7 +55,7 @@ struct session {
 	bool detached;
 	bool any_python; /* at least one target was attached */
 	bool enough;	 /* --max-records reached */
-	int failure; /* exit status of a failure, 0: none so far */
+	int failure;	 /* exit status of a failure, 0: none so far */
 };
 
 /* Which signal asked for an end; set by handlers. */

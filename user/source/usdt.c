@@ -280,8 +280,8 @@ int usdt__sweep(const struct usdt *usdt)
 			.uprobe_path = (uintptr_t)usdt->path,
 			.probe_offset = point->offset,
 		};
-		int fd = syscall(SYS_perf_event_open, &attr, getpid(), -1, -1,
-				 PERF_FLAG_FD_CLOEXEC);
+		int fd =
+			syscall(SYS_perf_event_open, &attr, getpid(), -1, -1, PERF_FLAG_FD_CLOEXEC);
 
 		if (fd < 0)
 			err = -errno;

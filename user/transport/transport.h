@@ -7,9 +7,9 @@
  * reserved, so what lies behind those ends is younger than the clock was. Everything up to
  * the ends is sorted; what is not younger than the clock is handed out, the rest waits for the
  * next drain. While a record is still being written, nothing is handed out that is younger than the
- * clock of the last drain that did not see its place. A perf buffer has no reservation, so a record may come later than its time by as
- * long as its program was preempted: its clock is read PERF_LAG_NS back, and what is later still is
- * handed out and counted.
+ * clock of the last drain that did not see its place. A perf buffer has no reservation, so a record
+ * may come later than its time by as long as its program was preempted: its clock is read
+ * PERF_LAG_NS back, and what is later still is handed out and counted.
  */
 #ifndef PIKOS_TRANSPORT_TRANSPORT_H
 #define PIKOS_TRANSPORT_TRANSPORT_H
