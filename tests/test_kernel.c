@@ -216,8 +216,10 @@ static void assert_each_once(const struct trace *trace, const char *field)
 
 static const char **make_texts(void)
 {
-	const char **texts = calloc(N_LENGTHS, sizeof(*texts));
+	const char **texts;
 
+	traced__need(TRACED_PYTHON); /* a skipped test would leave them behind */
+	texts = calloc(N_LENGTHS, sizeof(*texts));
 	for (int i = 0; i < N_LENGTHS; i++)
 		texts[i] = text_of(length_of(i));
 	return texts;
@@ -279,7 +281,7 @@ static void set_rule(struct wire_rule *rule, const char *name, const char *file,
 static void test_focus_on_names(void **state)
 {
 	const struct kernel_config config = {.buffer_size = 4 << 20, .focus = true};
-	struct wire_rule *rules = calloc(WIRE_MAX_RULES, sizeof(*rules));
+	static struct wire_rule rules[WIRE_MAX_RULES];
 
 	(void)state;
 	for (int first = 0; first < N_LENGTHS; first += WIRE_MAX_RULES) {
@@ -306,7 +308,6 @@ static void test_focus_on_names(void **state)
 		pikos_recorder__free(result.list);
 		unload(NULL);
 	}
-	free(rules);
 }
 
 /* `n` directories of 10 characters in front of x.py: beyond 128 bytes the other hash is used. */
@@ -352,14 +353,13 @@ static void test_focus_on_files(void **state)
 static void test_rules_are_bounded(void **state)
 {
 	const struct kernel_config config = {.buffer_size = 65536, .focus = true};
-	struct wire_rule *rules = calloc(WIRE_MAX_RULES + 1, sizeof(*rules));
+	static struct wire_rule rules[WIRE_MAX_RULES + 1];
 
 	(void)state;
 	load(&config);
 	assert_int_equal(kernel__set_rules(kernel, rules, WIRE_MAX_RULES), 0);
 	assert_int_equal(kernel__set_rules(kernel, rules, WIRE_MAX_RULES + 1), -E2BIG);
 	assert_int_equal(kernel__set_rules(kernel, NULL, 0), 0);
-	free(rules);
 }
 
 /* ------------------------------------------------------------------ what cannot be loaded */
