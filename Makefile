@@ -68,7 +68,8 @@ $(B)/libpikos.a: $(LIB_OBJ)
 
 $(B)/libpikos.so: $(LIB_OBJ)
 	$(call say,LINK,$@)
-	$(Q)$(CC) -shared -Wl,-soname,libpikos.so.0 -o $@ $^ $(LIBS)
+	$(Q)echo '{ global: pikos_*; local: *; };' > $(B)/libpikos.map
+	$(Q)$(CC) -shared -Wl,-soname,libpikos.so.0 -Wl,--version-script,$(B)/libpikos.map -o $@ $^ $(LIBS)
 
 $(B)/pikos-trace: $(B)/user/main.o $(B)/libpikos.a
 	$(call say,LINK,$@)
@@ -117,7 +118,12 @@ install: all ## install below PREFIX (default /usr/local)
 	ln -sf pikos-trace $(DESTDIR)$(PREFIX)/bin/pikos-run
 	install -D -m 644 user/pikos.h $(DESTDIR)$(PREFIX)/include/pikos.h
 	install -D -m 644 $(B)/libpikos.a $(DESTDIR)$(PREFIX)/lib/libpikos.a
+	install -D -m 755 $(B)/libpikos.so $(DESTDIR)$(PREFIX)/lib/libpikos.so.0
+	ln -sf libpikos.so.0 $(DESTDIR)$(PREFIX)/lib/libpikos.so
 	install -D -m 644 scripts/pikos-trace.1 $(DESTDIR)$(PREFIX)/share/man/man1/pikos-trace.1
+	ln -sf pikos-trace.1 $(DESTDIR)$(PREFIX)/share/man/man1/pikos-run.1
+	install -D -m 644 scripts/completions/pikos-trace.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pikos-trace
+	install -D -m 644 scripts/completions/_pikos-trace $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_pikos-trace
 
 clean: ## remove what was built, but not build/kernels and build/pythons
 	rm -rf $(B)/bpf $(B)/user $(B)/probes $(B)/asan $(B)/tests $(B)/pikos* $(B)/libpikos*

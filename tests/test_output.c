@@ -323,6 +323,7 @@ static void test_recorder(void **state)
 	options->output = path;
 	choose();
 	assert_int_equal(output__make_recorder(&output, options, 1, never), 0);
+	assert_int_equal(output__open(&output, options), 0);
 	assert_int_equal(pikos_recorder__finalize(output.recorder, &summary), 0);
 	text = slurp(path, &len);
 	assert_string_equal(text, "index;type;function;lineNo;filename\r\n");
@@ -340,6 +341,8 @@ static int quietly(int (*make)(struct output *, const struct options *, pid_t, b
 
 	dup2(fd, STDERR_FILENO);
 	err = make(&output, options, 1, never);
+	if (!err)
+		err = output__open(&output, options);
 	dup2(saved, STDERR_FILENO);
 	got = pread(fd, said, size - 1, 0);
 	said[got < 0 ? 0 : got] = '\0';

@@ -12,9 +12,12 @@
 
 static int print(char *text)
 {
-	int status = text && fputs(text, stdout) >= 0 && !fflush(stdout) ? STATUS_OK :
-									    STATUS_FAILED;
+	int status = STATUS_FAILED;
 
+	if (text && (fputs(text, stdout) < 0 || fflush(stdout)))
+		log_cannot("write", "stdout", error_words(errno));
+	else if (text)
+		status = STATUS_OK;
 	free(text);
 	return status;
 }
@@ -33,7 +36,7 @@ static int act(const struct options *options)
 	case ACTION_TRACE:
 		break;
 	}
-	return session__run(options);
+	return session__run(options, NULL);
 }
 
 int main(int argc, char *argv[])

@@ -249,6 +249,40 @@ int pikos_filters__add_callback(struct pikos_filters *filters,
  * an earlier one dropped. Records of lost events are always kept and seen by none. */
 bool pikos_filters__keep(struct pikos_filters *filters, const struct pikos_record *record);
 
+/* ------------------------------------------------------------------ sessions */
+
+/* What to trace, with which recorder; all zero but monitor, recorder and a target is fine. */
+struct pikos_session {
+	const char *monitor; /* "functions", "lines", "function_memory", "line_memory" */
+	const int *pids;     /* processes to attach to, or NULL */
+	int n_pids;
+	char *const *argv; /* a program to run instead, NULL-terminated */
+	const char *focus; /* as --focused-on */
+	const char *fields; /* as --fields */
+	struct pikos_filters *filters;	 /* borrowed; may be NULL */
+	struct pikos_recorder *recorder; /* borrowed, not prepared; finalized by the session */
+	uint64_t buffer_size;		 /* bytes per CPU, a power of two from 64 KiB; 0: default */
+	uint64_t duration_ns;		 /* 0: no limit */
+	uint64_t max_records;		 /* 0: no limit */
+	bool lossless;
+	/* Called once when every process is attached and its events count; may be NULL. */
+	void (*ready)(void *ctx);
+	void *ready_ctx;
+};
+
+/*
+ * @brief Trace until the targets end, the limits are reached or SIGINT, SIGTERM or SIGHUP comes.
+ *
+ * Needs the rights of the command, and as the command does it installs signal handlers, starts a
+ * child process, says on stderr what goes wrong, and gives the capabilities of the calling process
+ * away for good: call it in a process of its own.
+ *
+ * @param summary filled if not NULL, once records were taken
+ * @return the exit status of the command: 0, the program's, or 1 for a failure; 2 for a session
+ * that cannot be (no monitor, no target, two kinds of targets)
+ */
+int pikos_session__run(const struct pikos_session *session, struct pikos_summary *summary);
+
 #ifdef __cplusplus
 }
 #endif

@@ -2,6 +2,7 @@
 /* The loader's side: start, ask, end. */
 #include "keeper/keeper.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <linux/capability.h>
 #include <stdlib.h>
@@ -18,6 +19,30 @@ struct keeper {
 	pid_t pid;
 	int socket;
 };
+
+int keeper__descriptors(int **list)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+	int n = 0, *grown;
+
+	*list = NULL;
+	while (dir && (entry = readdir(dir))) {
+		int fd = atoi(entry->d_name);
+
+		if (fd <= STDERR_FILENO || fd == dirfd(dir))
+			continue;
+		grown = realloc(*list, (n + 1) * sizeof(*grown));
+		if (!grown)
+			break;
+		*list = grown;
+		grown[n++] = fd;
+	}
+	if (!dir)
+		return -errno;
+	closedir(dir);
+	return n;
+}
 
 struct keeper *keeper__start(struct kernel *kernel, const struct keeper_config *config)
 {

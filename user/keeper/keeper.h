@@ -21,6 +21,10 @@
 struct keeper_config {
 	bool lines;
 	bool script_end; /* lines of a script's <module>: its return is watched */
+	/* The caller's own descriptors, which the keeper is not to hold; see keeper__descriptors.
+	 */
+	const int *descriptors;
+	int n_descriptors;
 };
 
 enum keeper_result {
@@ -37,6 +41,12 @@ struct keeper_attached {
 };
 
 struct keeper;
+
+/*
+ * @brief List the descriptors that are open now, but for stdin, stdout and stderr.
+ * @param list set to an array that the caller frees @return how many, or -errno
+ */
+int keeper__descriptors(int **list);
 
 /*
  * @brief Start the keeper. Call before anything is opened that the keeper should not hold.

@@ -268,11 +268,13 @@ static bool handle(struct server *server, const struct keeper_request *request,
 }
 
 /* Nothing of the loader's terminal, group or output: it must end alone. */
-static void become_keeper(void)
+static void become_keeper(const struct keeper_config *config)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	setsid();
+	for (int i = 0; i < config->n_descriptors; i++)
+		close(config->descriptors[i]);
 	prctl(PR_SET_NAME, "pikos-keeper");
 	signal(SIGINT, SIG_IGN);
 	signal(SIGTERM, SIG_IGN);
@@ -290,7 +292,7 @@ _Noreturn void keeper__serve(int socket, struct kernel *kernel, const struct kee
 	struct keeper_request request;
 	int fd;
 
-	become_keeper();
+	become_keeper(config);
 	server.kernel = kernel;
 	server.targets = kernel__targets(kernel);
 	server.config = *config;

@@ -31,7 +31,7 @@ int session__drain(struct session *session, bool everything)
 	return err ? recorder_failed(session, err) : 0;
 }
 
-void session__detach(struct session *session)
+static void detach(struct session *session)
 {
 	uint64_t missed = 0;
 
@@ -47,7 +47,7 @@ void session__detach(struct session *session)
 	/* Whatever was stopped until now, by --lossless or at an exec. */
 	targets__look(session);
 	if (missed && session->monitor)
-		monitor__lost(session->monitor, "program not run", missed);
+		monitor__lost(session->monitor, MONITOR_NOT_RUN, missed);
 }
 
 /* What the counters say that the stream did not; then the totals must agree. */
@@ -63,7 +63,7 @@ static int account(struct session *session)
 	}
 	monitor__totals(session->monitor, &totals);
 	for (int i = 0; i < totals.n_losses; i++)
-		if (totals.losses[i].reason[0] == 'p') /* "program not run": not seen there */
+		if (!strcmp(totals.losses[i].reason, MONITOR_NOT_RUN)) /* not seen there */
 			seen += totals.losses[i].count;
 	if (!err && seen != totals.seen) {
 		log_error("internal error: %" PRIu64 " events were seen, %" PRIu64
@@ -108,26 +108,34 @@ static void say_none_came(const struct session *session)
 		 "not its children");
 }
 
-int session__end(struct session *session)
+void session__settle(struct session *session)
 {
-	struct monitor_totals totals = {0};
-	struct pikos_summary summary;
-	uint64_t dropped;
 	int err = 0;
 
-	session__detach(session);
+	detach(session);
 	if (!session->enough && !session->failure)
 		err = session__drain(session, true);
 	if (!session->enough && !session->failure && !err)
 		err = account(session);
-	if (session->program)
-		program__wait(session->program);
+	if (!session->failure && !err)
+		err = pikos_recorder__flush(session->output.recorder);
+	if (err && !session->failure)
+		recorder_failed(session, err);
+}
+
+int session__end(struct session *session)
+{
+	struct monitor_totals totals = {0};
+	uint64_t dropped;
+	int err;
+
 	log_progress_end();
 	monitor__totals(session->monitor, &totals);
 	dropped = pikos_recorder__dropped(session->output.recorder);
-	summary = (struct pikos_summary){totals.seen, totals.written - dropped, totals.filtered,
-					 totals.lost + dropped, status_of(session, &totals)};
-	err = pikos_recorder__finalize(session->output.recorder, &summary);
+	session->summary =
+		(struct pikos_summary){totals.seen, totals.written - dropped, totals.filtered,
+				       totals.lost + dropped, status_of(session, &totals)};
+	err = pikos_recorder__finalize(session->output.recorder, &session->summary);
 	if (err && !session->failure)
 		recorder_failed(session, err);
 	dropped = pikos_recorder__dropped(session->output.recorder);
@@ -137,5 +145,7 @@ int session__end(struct session *session)
 		totals.losses[totals.n_losses++] = (struct monitor_loss){"slow consumer", dropped};
 	say_none_came(session);
 	report(session, &totals);
-	return status_of(session, &totals);
+	session->summary = (struct pikos_summary){totals.seen, totals.written, totals.filtered,
+						  totals.lost, status_of(session, &totals)};
+	return session->summary.status;
 }

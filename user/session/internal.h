@@ -43,6 +43,8 @@ struct session {
 	struct kernel *kernel;
 	struct wire_target *wire; /* the kernel's side of the targets */
 	struct keeper *keeper;
+	int *descriptors; /* that the caller had open */
+	int n_descriptors;
 	struct transport *transport;
 	struct symbols *symbols;
 	struct monitor *monitor;
@@ -53,9 +55,10 @@ struct session {
 	int epoll;
 	uint64_t deadline; /* CLOCK_MONOTONIC; 0: none */
 	bool detached;
-	bool any_python; /* at least one target was attached */
-	bool enough;	 /* --max-records reached */
-	int failure;	 /* exit status of a failure, 0: none so far */
+	bool any_python;	      /* at least one target was attached */
+	bool enough;		      /* --max-records reached */
+	struct pikos_summary summary; /* at the end */
+	int failure;		      /* exit status of a failure, 0: none so far */
 };
 
 /* Which signal asked for an end; set by handlers. */
@@ -73,7 +76,9 @@ void targets__free(struct session *session);
 /* ending.c */
 /* @return 0; -ECANCELED: enough; else the recorder's error, logged */
 int session__drain(struct session *session, bool everything);
-void session__detach(struct session *session);
+/* @brief The tracing is over: detach, drain, account, flush. */
+void session__settle(struct session *session);
+/* @brief The program is over, too: finalize and report. @return the exit status */
 int session__end(struct session *session);
 
 #endif /* PIKOS_SESSION_INTERNAL_H */

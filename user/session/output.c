@@ -180,8 +180,8 @@ static struct pikos_recorder *make_zmq(struct output *output, const struct optio
 	return pikos_recorder__zmq(&zmq);
 }
 
-int output__make_recorder(struct output *output, const struct options *options, pid_t pid,
-			  bool (*interrupted)(void *ctx))
+static struct pikos_recorder *make_recorder(struct output *output, const struct options *options,
+					    pid_t pid, bool (*interrupted)(void *ctx))
 {
 	const struct pikos_output file = {
 		.path = options->output,
@@ -189,36 +189,47 @@ int output__make_recorder(struct output *output, const struct options *options, 
 		.tree = options->tree,
 		.delimiter = options->csv_delimiter,
 	};
-	int err = read_keys(output, options);
 
-	if (err)
-		return err;
 	switch (options->recording) {
 	case RECORDING_SCREEN:
-		output->recorder = pikos_recorder__screen(&file);
-		break;
+		return pikos_recorder__screen(&file);
 	case RECORDING_TEXT:
-		output->recorder = pikos_recorder__text(&file);
-		break;
+		return pikos_recorder__text(&file);
 	case RECORDING_CSV:
-		output->recorder = pikos_recorder__csv(&file);
-		break;
+		return pikos_recorder__csv(&file);
 	case RECORDING_ZMQ:
-		output->recorder = make_zmq(output, options, pid, interrupted);
-		break;
+		return make_zmq(output, options, pid, interrupted);
 	}
-	if (!output->recorder) {
-		err = -errno;
-		log_cannot("record to",
-			   options->recording == RECORDING_ZMQ ? options->zmq_endpoint
-			   : options->output		       ? options->output
-							       : "stdout",
-			   error_words(err));
+	errno = EINVAL;
+	return NULL;
+}
+
+int output__make_recorder(struct output *output, const struct options *options, pid_t pid,
+			  bool (*interrupted)(void *ctx))
+{
+	const char *name = options->output ? options->output : "stdout";
+	int err = output->borrowed ? 0 : read_keys(output, options);
+
+	if (err || output->borrowed)
 		return err;
+	output->recorder = make_recorder(output, options, pid, interrupted);
+	if (output->recorder)
+		return 0;
+	err = -errno;
+	log_cannot("record to", options->recording == RECORDING_ZMQ ? options->zmq_endpoint : name,
+		   error_words(err));
+	return err;
+}
+
+int output__open(struct output *output, const struct options *options)
+{
+	int err = pikos_recorder__prepare(output->recorder, &output->type);
+
+	if (err && err != -EINTR) {
+		const char *words = pikos_recorder__error(output->recorder);
+
+		log_error("%s", *words ? words : error_words(err));
 	}
-	err = pikos_recorder__prepare(output->recorder, &output->type);
-	if (err && err != -EINTR)
-		log_error("%s", pikos_recorder__error(output->recorder));
 	if (err == -EACCES && options->recording == RECORDING_ZMQ)
 		log_hint("give --zmq-curve-secret-key and its public key, or --zmq-insecure");
 	else if (err == -EADDRINUSE)
@@ -228,8 +239,10 @@ int output__make_recorder(struct output *output, const struct options *options, 
 
 void output__free(struct output *output)
 {
-	pikos_recorder__free(output->recorder);
-	pikos_filters__free(output->filters);
+	if (!output->borrowed) {
+		pikos_recorder__free(output->recorder);
+		pikos_filters__free(output->filters);
+	}
 	for (int i = 0; i < output->n_kept; i++) {
 		free(output->kept[i][0]); /* strsep cut one copy into all of them */
 		free(output->kept[i]);

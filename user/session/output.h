@@ -15,6 +15,7 @@ struct output {
 	struct pikos_record_type type;
 	struct pikos_filters *filters; /* what the kernel does not decide; NULL: nothing */
 	struct pikos_recorder *recorder;
+	bool borrowed;	/* filters and recorder are a caller's */
 	char **kept[2]; /* strings of the kernel's lists: functions, files */
 	int n_kept;
 	char secret_key[41], public_key[41];
@@ -28,13 +29,15 @@ struct output {
 int output__choose(struct output *output, const struct options *options,
 		   struct kernel_config *config);
 /*
- * @brief Make the recorder.
+ * @brief Make the recorder, if it is not a caller's. Opens nothing but key files.
  * @param pid of the first target, for zmq topics
  * @param interrupted whether the user wants an end, while a consumer is waited for
  * @return 0; or -errno, logged
  */
 int output__make_recorder(struct output *output, const struct options *options, pid_t pid,
 			  bool (*interrupted)(void *ctx));
+/* @brief Have the recorder open what it writes to. @return 0; or -errno, logged but for -EINTR */
+int output__open(struct output *output, const struct options *options);
 void output__free(struct output *output);
 
 #endif /* PIKOS_SESSION_OUTPUT_H */

@@ -77,8 +77,12 @@ static void explain_load(int err, const struct kernel_error *error)
 
 static int load(struct session *session)
 {
-	const struct keeper_config keeper = {session->config.lines,
-					     session->config.lines && session->options->pikos_run};
+	const struct keeper_config keeper = {
+		.lines = session->config.lines,
+		.script_end = session->config.lines && session->options->pikos_run,
+		.descriptors = session->descriptors,
+		.n_descriptors = session->n_descriptors,
+	};
 	struct kernel_error error = {0};
 	bool found[N_FEATURES];
 	int err = features__find(found);
@@ -139,13 +143,22 @@ static int connect_stations(struct session *session)
 	return transport__add_to_epoll(session->transport, session->epoll);
 }
 
-/* The loader needs none from here on, but to continue a target should the keeper be killed. */
+/*
+ * The loader needs none from here on, but to continue a target should the keeper be killed. A file
+ * is opened with them, as root would; ZeroMQ starts threads, which must not have them.
+ */
 static int drop_rights(struct session *session)
 {
-	int err = keeper__drop_rights(session->options->lossless ? UINT64_C(1) << CAP_KILL : 0);
+	bool is_file = session->options->recording != RECORDING_ZMQ;
+	int err = is_file ? output__open(&session->output, session->options) : 0;
 
 	if (err)
+		return err;
+	err = keeper__drop_rights(session->options->lossless ? UINT64_C(1) << CAP_KILL : 0);
+	if (err)
 		log_cannot("drop", "capabilities", error_words(err));
+	else if (!is_file)
+		err = output__open(&session->output, session->options);
 	return err;
 }
 
@@ -171,8 +184,8 @@ int session__prepare(struct session *session)
 			log_cannot("attach to", "the tracepoints of processes", error_words(err));
 	}
 	if (!err)
-		err = targets__attach_all(session);
-	if (!err)
 		err = drop_rights(session);
+	if (!err)
+		err = targets__attach_all(session);
 	return err;
 }

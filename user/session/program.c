@@ -21,18 +21,27 @@ struct program {
 	int status;
 };
 
+/* The signals that the tracer handles in its own way. */
+static const int changed[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGCHLD};
+
+#define N_CHANGED (sizeof(changed) / sizeof(*changed))
+
+static struct sigaction inherited[N_CHANGED];
+
+void program__keep_signals(void)
+{
+	for (size_t i = 0; i < N_CHANGED; i++)
+		sigaction(changed[i], NULL, &inherited[i]);
+}
+
 /* In the child: wait, exec, or tell why not. */
 static _Noreturn void hold_and_exec(char *const argv[], int go, int error)
 {
 	char byte;
 	int err;
 
-	/* What the tracer changed for itself. */
-	signal(SIGPIPE, SIG_DFL);
-	signal(SIGINT, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
-	signal(SIGHUP, SIG_DFL);
-	signal(SIGCHLD, SIG_DFL);
+	for (size_t i = 0; i < N_CHANGED; i++)
+		sigaction(changed[i], &inherited[i], NULL);
 	if (read(go, &byte, 1) != 1)
 		_exit(0); /* the tracer has ended */
 	execvp(argv[0], argv);

@@ -10,6 +10,9 @@
 
 struct program;
 
+/* @brief Remember how signals are handled, for programs: call before the tracer changes it. */
+void program__keep_signals(void);
+
 /* @brief Make the child; it waits before its exec. @param argv borrowed until program__go */
 struct program *program__new(char *const argv[]);
 pid_t program__pid(const struct program *program);

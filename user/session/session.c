@@ -2,6 +2,7 @@
 #include "session/session.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -21,18 +22,25 @@ static void note_signal(int number)
 		session_signal = number;
 }
 
+/* What the caller had us ignore (nohup) stays ignored. */
+static void catch_signal(int number, void (*handler)(int))
+{
+	struct sigaction action = {.sa_handler = handler}, inherited;
+
+	if (!sigaction(number, NULL, &inherited) && inherited.sa_handler == SIG_IGN)
+		return;
+	sigaction(number, &action, NULL);
+}
+
 static void catch_signals(bool run_mode)
 {
-	struct sigaction action = {.sa_handler = note_signal};
-
-	sigaction(SIGTERM, &action, NULL);
-	sigaction(SIGHUP, &action, NULL);
-	sigaction(SIGCHLD, &action, NULL);
+	program__keep_signals();
+	catch_signal(SIGTERM, note_signal);
+	catch_signal(SIGHUP, note_signal);
 	/* The terminal's Ctrl-C reaches the program too, and we wait for what it does with it. */
-	action.sa_handler = run_mode ? SIG_IGN : note_signal;
-	sigaction(SIGINT, &action, NULL);
-	action.sa_handler = SIG_IGN;
-	sigaction(SIGPIPE, &action, NULL);
+	catch_signal(SIGINT, run_mode ? SIG_IGN : note_signal);
+	signal(SIGCHLD, note_signal); /* never ignored: run mode waits for its program */
+	signal(SIGPIPE, SIG_IGN);
 }
 
 /* @return true when a signal ends the tracing */
@@ -142,23 +150,34 @@ static void session_free(struct session *session)
 	rules__free(&session->rules);
 	output__free(&session->output);
 	kernel__free(session->kernel);
+	free(session->descriptors);
 	if (session->epoll >= 0)
 		close(session->epoll);
 }
 
-int session__run(const struct options *options)
+int session__run(const struct options *options, const struct session_io *io)
 {
 	struct session session = {.options = options, .epoll = -1};
 	int status;
 
+	if (io) {
+		session.output.borrowed = true;
+		session.output.filters = io->filters;
+		session.output.recorder = io->recorder;
+	}
 	catch_signals(options->argv != NULL);
+	session.n_descriptors = keeper__descriptors(&session.descriptors);
 	if (session__prepare(&session)) {
 		status = session.failure ? session.failure : STATUS_FAILED;
 	} else {
+		if (io && io->ready)
+			io->ready(io->ready_ctx);
 		watch(&session);
-		session__detach(&session);
+		session__settle(&session);
 		outlive_program(&session);
 		status = session__end(&session);
+		if (io && io->summary)
+			*io->summary = session.summary;
 	}
 	session_free(&session);
 	return status;

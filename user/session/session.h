@@ -7,11 +7,21 @@
 
 #include "cli/options.h"
 
+/* Filters and recorder of a caller of the library, and where it wants the totals; all borrowed. */
+struct session_io {
+	struct pikos_filters *filters;
+	struct pikos_recorder *recorder;
+	struct pikos_summary *summary;
+	void (*ready)(void *ctx); /* everything is attached */
+	void *ready_ctx;
+};
+
 /*
  * @brief Trace. Installs handlers for SIGINT, SIGTERM, SIGHUP, SIGCHLD and ignores SIGPIPE.
  * @param options action is ACTION_TRACE; borrowed
+ * @param io NULL: filters and recorder as the options say
  * @return the exit status (errors.h); everything was said through log.h
  */
-int session__run(const struct options *options);
+int session__run(const struct options *options, const struct session_io *io);
 
 #endif /* PIKOS_SESSION_SESSION_H */

@@ -187,11 +187,8 @@ static int open_target(struct session *session, int index, pid_t pid)
 	session->wire[index].user_stopped = !session->program && is_stopped(pid);
 	if (epoll_ctl(session->epoll, EPOLL_CTL_ADD, target->pidfd, &event))
 		return -errno;
-	err = kernel__add_target(session->kernel, index, pid);
-	if (!err)
-		err = monitor__set_target(session->monitor, index, pid, NULL);
 	session->n_alive++;
-	return err;
+	return kernel__add_target(session->kernel, index, pid);
 }
 
 int targets__open(struct session *session)
@@ -219,6 +216,8 @@ int targets__open(struct session *session)
 	}
 	if (!err)
 		err = kernel__set_rules(session->kernel, session->rules.rules, session->rules.n);
+	for (int i = 0; i < n && !err; i++)
+		err = open_target(session, i, session->targets[i].pid);
 	return err;
 }
 
@@ -282,7 +281,7 @@ int targets__attach_all(struct session *session)
 	int err = 0;
 
 	for (int i = 0; i < session->n_targets && !err; i++)
-		err = open_target(session, i, session->targets[i].pid);
+		err = monitor__set_target(session->monitor, i, session->targets[i].pid, NULL);
 	if (err)
 		return err;
 	if (session->options->lossless)
