@@ -225,8 +225,9 @@ static __always_inline const struct code_info *code_of(const char *name, const c
 	    known->file_hash == strings.file_hash.hash && known->generation == control.generation)
 		return known;
 	identify_code(&strings, fresh);
-	if (fresh->id)
-		bpf_map_update_elem(&code_addresses, &key, fresh, BPF_ANY);
+	/* Who was at these addresses before must not stay: the return trusts what it finds. */
+	if (!fresh->id || bpf_map_update_elem(&code_addresses, &key, fresh, BPF_ANY))
+		bpf_map_delete_elem(&code_addresses, &key);
 	return fresh;
 }
 
