@@ -110,6 +110,17 @@ static __always_inline void current_memory(__u64 *rss, __u64 *vms)
 	*vms = BPF_CORE_READ(mm, total_vm);
 }
 
+/*
+ * @return bytes without the NUL, at most size - 1; negative: unreadable. An empty string's NUL is
+ * not counted before 6.15.
+ */
+static __always_inline long read_user_string(void *to, __u32 size, const void *from)
+{
+	long len = bpf_probe_read_user_str(to, size, from);
+
+	return len > 0 ? len - 1 : len;
+}
+
 /* The base that the thread's thread-local storage hangs on: its pthread_self on x86-64. */
 static __always_inline __u64 current_thread_pointer(void)
 {

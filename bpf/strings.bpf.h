@@ -6,6 +6,7 @@
 #define PIKOS_STRINGS_BPF_H
 
 #include "bpf/state.bpf.h"
+#include "bpf/core_compat.bpf.h"
 
 /*
  * Functions that loop are global and take numbers only: the verifier looks at such a function once,
@@ -48,11 +49,10 @@ __weak __u64 hash_long_string(__u64 text)
 	__u64 total = 0;
 
 	for (int piece = 0; piece < WIRE_LONG_TEXT / 64; piece++) {
-		long len = bpf_probe_read_user_str(words, 65, (const char *)text + total);
+		long len = read_user_string(words, 65, (const char *)text + total);
 
-		if (len <= 0)
+		if (len < 0)
 			return 0;
-		len--;
 		HASH_WORDS(hash, words, 8, (__u64)len)
 		total += len;
 		if (len < 64)
@@ -68,11 +68,11 @@ __weak __u64 count_long_string(__u64 text)
 	__u64 total = 0;
 
 	for (int piece = 0; piece < WIRE_LONG_TEXT / 64; piece++) {
-		long len = bpf_probe_read_user_str(bytes, 65, (const char *)text + total);
+		long len = read_user_string(bytes, 65, (const char *)text + total);
 
-		if (len <= 1)
+		if (len <= 0)
 			break;
-		total += len - 1;
+		total += len;
 	}
 	return total;
 }
@@ -89,11 +89,10 @@ static __noinline int hash_name(const char *text, struct hashed *out)
 {
 	__u64 words[9];
 	__u64 hash = hash_seed;
-	long len = bpf_probe_read_user_str(words, 65, text);
+	long len = read_user_string(words, 65, text);
 
-	if (len <= 0 || !out)
+	if (len < 0 || !out)
 		return -1;
-	len--;
 	if (len >= 64)
 		return hash_long(text, out);
 	HASH_WORDS(hash, words, 8, (__u64)len)
@@ -107,11 +106,10 @@ static __noinline int hash_file(const char *text, struct hashed *out)
 {
 	__u64 words[17];
 	__u64 hash = hash_seed;
-	long len = bpf_probe_read_user_str(words, 129, text);
+	long len = read_user_string(words, 129, text);
 
-	if (len <= 0 || !out)
+	if (len < 0 || !out)
 		return -1;
-	len--;
 	if (len >= 128)
 		return hash_long(text, out);
 	HASH_WORDS(hash, words, 16, (__u64)len)
