@@ -41,6 +41,7 @@ static void detach(struct session *session)
 	if (keeper__detach_all(session->keeper, &missed)) {
 		log_error("the keeper process has died: tracing has ended");
 		session->failure = STATUS_FAILED;
+		targets__continue_all(session);
 	}
 	if (session->program)
 		session->wire[0].exec_stop = 0;

@@ -71,6 +71,8 @@ int session__prepare(struct session *session);
 int targets__open(struct session *session);
 int targets__attach_all(struct session *session);
 void targets__look(struct session *session);
+/* @brief The keeper has died: continue whatever it might have had to. */
+void targets__continue_all(struct session *session);
 void targets__free(struct session *session);
 
 /* ending.c */

@@ -89,12 +89,7 @@ static void mourn_keeper(struct session *session)
 	log_error("the keeper process has died: tracing has ended");
 	session->failure = STATUS_FAILED;
 	session->detached = true;
-	for (int i = 0; i < session->n_targets; i++) {
-		const struct wire_target *wire = &session->wire[i];
-
-		if ((wire->stops != wire->continued && !wire->user_stopped) || wire->exec_stop)
-			kill(session->targets[i].pid, SIGCONT);
-	}
+	targets__continue_all(session);
 }
 
 static int watch_keeper(struct session *session)

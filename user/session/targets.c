@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -314,6 +315,29 @@ static bool has_exited(const struct target *target)
 	return poll(&wanted, 1, 0) > 0;
 }
 
+/* Through the keeper, which has the right; without one as far as our own rights go. */
+static void continue_target(struct session *session, int index)
+{
+	if (keeper__continue(session->keeper, index))
+		syscall(SYS_pidfd_send_signal, session->targets[index].pidfd, SIGCONT, NULL, 0);
+}
+
+void targets__continue_all(struct session *session)
+{
+	/* First no new stops: the keeper's probes go one by one, and the buffers are still full. */
+	kernel__end_pauses(session->kernel);
+	for (int i = 0; i < session->n_targets; i++) {
+		struct wire_target *wire = &session->wire[i];
+		bool exec_stop = wire->exec_stop;
+
+		wire->exec_stop = 0;
+		/* Also what the keeper was asked to continue: it may not have come to it. */
+		if (exec_stop || (wire->stops && !wire->user_stopped))
+			continue_target(session, i);
+		wire->continued = wire->stops;
+	}
+}
+
 /* The program cannot be traced after all; it has not run an instruction of its interpreter. */
 static void refuse_program(struct session *session)
 {
@@ -330,7 +354,7 @@ static void refuse_program(struct session *session)
 		close(fd);
 	session->failure = STATUS_FAILED;
 	if (program__signal(session->program, SIGKILL))
-		keeper__continue(session->keeper, 0); /* not ours to end: let it run untraced */
+		continue_target(session, 0); /* not ours to end: let it run untraced */
 }
 
 /* Run mode: the program has become another one and stands before its first instruction. */
@@ -347,7 +371,7 @@ static void look_at_program(struct session *session)
 		return;
 	target->execs = session->wire[0].execs;
 	if (session->failure || session->detached || !attach(session, 0))
-		keeper__continue(session->keeper, 0);
+		continue_target(session, 0);
 	else
 		refuse_program(session);
 }
@@ -373,7 +397,7 @@ static void look_at_stops(struct session *session, int index)
 	if (stops == wire->continued || wire->user_stopped)
 		return;
 	wire->continued = stops;
-	keeper__continue(session->keeper, index);
+	continue_target(session, index);
 }
 
 void targets__look(struct session *session)
