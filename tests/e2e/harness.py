@@ -6,6 +6,7 @@ tracer announces that it is attached, and whatever is waited for has a deadline.
 """
 
 import collections
+import contextlib
 import fnmatch
 import os
 import pickle
@@ -23,7 +24,10 @@ import traceback
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 WORKLOADS = os.path.join(ROOT, "tests", "workloads")
 SLOW = float(os.environ.get("PIKOS_TEST_SLOW", "1"))
-DEADLINE = 30 * SLOW  # seconds, for anything that should take far less
+# Seconds. For anything that should take far less: a machine that is 16 times slower gets 4 times
+# as long, else the first hang would take all the time that it has.
+DEADLINE = 30 * max(1, SLOW) ** 0.5
+LIMIT = 60 + DEADLINE  # for a whole test
 
 
 class Failure(Exception):
@@ -38,62 +42,123 @@ class Skip(Exception):
 
 # ------------------------------------------------------------------ registry
 
-Test = collections.namedtuple("Test", "name function vm lines chroot")
+Test = collections.namedtuple("Test", "name function vm lines alone")
 TESTS = []
 
 
-def test(*, vm=True, lines=False, chroot=False):
-    """Register `test_x` as `x`. vm: makes sense in the VM; lines: needs the line probe."""
+def add_test(name, function, *, vm=False, lines=False, alone=False):
+    """Register a test.
+
+    vm: one of those that other kernels are tested with, where all would take hours; it takes a
+    second or two here. lines: needs the line probe. alone: measures time, runs beside no other.
+    """
+    TESTS.append(Test(name, function, vm, lines, alone))
+
+
+def test(**marks):
+    """Register `test_x` as `x`, with the marks of add_test()."""
 
     def register(function):
-        name = re.sub("^test_", "", function.__name__)
-        TESTS.append(Test(name, function, vm, lines, chroot))
+        add_test(re.sub("^test_", "", function.__name__), function, **marks)
         return function
 
     return register
 
 
-def add_test(name, function, *, vm=True, lines=False, chroot=False):
-    TESTS.append(Test(name, function, vm, lines, chroot))
-
-
-def choose(patterns):
+def choose(patterns, in_vm):
     names = [each.name for each in TESTS]
     assert len(set(names)) == len(names), "two tests of one name"
-    if not patterns:
-        return TESTS
-    return [each for each in TESTS if any(
-        pattern in each.name or fnmatch.fnmatch(each.name, pattern) for pattern in patterns)]
+    return [each for each in TESTS if (each.vm or not in_vm) and (not patterns or any(
+        pattern in each.name or fnmatch.fnmatch(each.name, pattern) for pattern in patterns))]
 
 
-def run_all(tests, python, in_vm):
-    counts = collections.Counter()
-    for each in tests:
-        context = Context(each.name, python, in_vm)
-        started = time.monotonic()
-        try:
-            if in_vm and not each.vm:
-                raise Skip("not in the VM")
-            if each.lines and "line" not in probes_of(python):
-                raise Skip(f"{python} has no line probe")
-            with context:
-                each.function(context)
-                context.check_quiet()
-        except Skip as reason:
-            counts["skipped"] += 1
-            print(f"skip {each.name}: {reason}")
-        except KeyboardInterrupt:
-            raise
-        except BaseException as failure:
-            counts["failed"] += 1
-            report(each.name, failure, context)
-        else:
-            counts["passed"] += 1
-            notes = "".join(f" ({note})" for note in context.notes)
-            print(f"ok {each.name}{notes}")
-        if os.environ.get("PIKOS_TEST_TIMES"):
-            print(f"  took {time.monotonic() - started:.1f} s")
+OUTCOMES = ("passed", "failed", "skipped")  # a test's process ends with the number of one
+
+
+def run_one(test_to_run, python):
+    """Run a test in this process and print its outcome; return the number of that."""
+    context = Context(test_to_run.name, python)
+    started = time.monotonic()
+    try:
+        if test_to_run.lines and "line" not in probes_of(python):
+            raise Skip(f"{python} has no line probe")
+        with context, time_limit():
+            test_to_run.function(context)
+            context.check_quiet()
+    except Skip as reason:
+        outcome = "skipped"
+        print(f"skip {test_to_run.name}: {reason}")
+    except BaseException as failure:
+        outcome = "failed"
+        report(test_to_run.name, failure, context)
+    else:
+        outcome = "passed"
+        notes = "".join(f" ({note})" for note in context.notes)
+        print(f"ok {test_to_run.name}{notes}")
+    if os.environ.get("PIKOS_TEST_TIMES"):
+        print(f"  took {time.monotonic() - started:.1f} s")
+    return OUTCOMES.index(outcome)
+
+
+@contextlib.contextmanager
+def time_limit():
+    """Whatever hangs in it fails, by an exception from where it hangs."""
+
+    def give_up(*_):
+        raise Failure(f"the test did not end within {LIMIT:g} s")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(int(LIMIT))
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def start_one(test_to_run, python):
+    """Run a test in a process of its own; return its pid and the file that it prints into."""
+    output = tempfile.TemporaryFile()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        return pid, output
+    try:
+        os.dup2(output.fileno(), 1)
+        outcome = run_one(test_to_run, python)
         sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+        outcome = len(OUTCOMES)
+    os._exit(outcome)
+
+
+def finish_one(test_to_run, output, status):
+    """Show what a test printed that has ended; return its outcome."""
+    output.seek(0)
+    sys.stdout.write(output.read().decode("utf-8", "backslashreplace"))
+    output.close()
+    code = os.waitstatus_to_exitcode(status)
+    if not 0 <= code < len(OUTCOMES):
+        print(f"not ok {test_to_run.name}: its process ended with status {code}")
+        code = OUTCOMES.index("failed")
+    sys.stdout.flush()
+    return OUTCOMES[code]
+
+
+def run_all(tests, python, jobs):
+    """Run tests, `jobs` at a time; then those that run alone. Returns the exit status."""
+    probes_of(python)  # once, not in each process
+    counts = collections.Counter()
+    for alone in (False, True):
+        waiting = [each for each in tests if each.alone == alone]
+        running = {}
+        while waiting or running:
+            while waiting and len(running) < (1 if alone else jobs):
+                chosen = waiting.pop(0)
+                pid, output = start_one(chosen, python)
+                running[pid] = chosen, output
+            pid, status = os.wait()
+            counts[finish_one(*running.pop(pid), status)] += 1
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 1 if counts["failed"] else 0
 
@@ -418,8 +483,8 @@ class Tracer(Process):
 class Context:
     """What a test is given: its directory, and ways to start processes that end with it."""
 
-    def __init__(self, name, python, in_vm):
-        self.name, self.python, self.in_vm = name, python, in_vm
+    def __init__(self, name, python):
+        self.name, self.python = name, python
         self.tracers, self.workloads, self.notes = [], [], []
         self._cleanups = []
         self.dir = None

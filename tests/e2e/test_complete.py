@@ -73,7 +73,7 @@ def test_complete_random_buffer_sizes(context):
     context.note(f"{lossy} of 8 runs lost events")
 
 
-@test()
+@test(vm=True)
 def test_complete_filtered_and_lost(context):
     """With a filter too; lost rows are never filtered."""
     rows, summary, _ = overflow(context, "--buffer-size", "64K", "--filter", "type=call")
@@ -119,7 +119,9 @@ for _monitor in ("functions", "lines"):
                 add_test(f"names_under_loss_{_monitor}_{_case}_{_transport}" + "_late" * _late,
                          lambda context, monitor=_monitor, case=_case, transport=_transport,
                          late=_late: names_under_loss(context, monitor, case, transport, "64K",
-                                                      late), lines=_monitor == "lines")
+                                                      late),
+                         vm=_case == "name_storm" and (_transport == "ringbuf") == _late,
+                         lines=_monitor == "lines")
 
 
 @test()
@@ -152,7 +154,7 @@ def test_complete_memory_monitor(context):
             equal((row["RSS"], row["VMS"]), ("", ""), "RSS and VMS of a lost row")
 
 
-@test(lines=True)
+@test(vm=True, lines=True)
 def test_complete_lines(context):
     rows, summary, _ = overflow(context, "--buffer-size", "64K", monitor="lines")
     check(summary["lost"], "nothing was lost: proves nothing", actual=summary)
@@ -162,7 +164,7 @@ def test_complete_lines(context):
           "index,<lost>,COUNT,REASON,", lost)
 
 
-@test()
+@test(vm=True)
 def test_strict(context):
     """--strict: 3 when something was lost, in run mode too; 0 when not."""
     _, summary, tracer = overflow(context, "--buffer-size", "64K", "--strict", status=3)
@@ -207,7 +209,7 @@ def test_quiet(context):
 # ------------------------------------------------------------------ lossless
 
 
-@test()
+@test(vm=True)
 def test_lossless(context):
     """The smallest buffer and a reader that comes late: nothing lost, the target goes on."""
     workload = context.workload("busy.py", str(CALLS))
@@ -361,7 +363,7 @@ def kill_while_paused(context, number):
     return workload, took
 
 
-@test()
+@test(vm=True, alone=True)
 def test_lossless_killed_while_paused(context):
     """kill -9 of the tracer while the target is paused: it runs again within 100 ms."""
     worst = 0.0
@@ -393,7 +395,7 @@ def test_lossless_group_killed_while_paused(context):
              2 * harness.SLOW)
 
 
-@test()
+@test(vm=True)
 def test_lossless_no_tracer_left(context):
     """After kill -9 the keeper goes too."""
     workload = context.workload("busy.py", "forever")
@@ -409,7 +411,7 @@ def test_lossless_no_tracer_left(context):
     workload.wait(0)
 
 
-@test()
+@test(alone=True)
 def test_lossless_user_stop_stays(context):
     """A target that its user stopped stays stopped, however the tracer ends."""
     for number in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM):
@@ -451,7 +453,7 @@ def stop_for_good(target):
 # ------------------------------------------------------------------ ends
 
 
-@test()
+@test(vm=True)
 def test_signals_end_cleanly(context):
     """Detach, drain, finalize; the file is whole, the target untouched."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -491,7 +493,7 @@ def test_repeated_interrupts(context):
     wait_for(lambda: set(semaphores(target, context.python).values()) == {0}, "the detaching")
 
 
-@test()
+@test(vm=True)
 def test_target_exit_ends(context):
     for how in ("exit", "kill"):
         workload = context.workload("busy.py", "forever")
@@ -530,7 +532,7 @@ os.execv(%s)
 """
 
 
-@test()
+@test(vm=True)
 def test_target_exec_python(context):
     """The target becomes another program, a Python at that: what was before is recorded."""
     script = context.write("exec.py", EXEC % (
@@ -564,7 +566,7 @@ def test_target_exec_other(context):
     check(any(row["function"] == "before" for row in rows), "before() is missing")
 
 
-@test()
+@test(vm=True, alone=True)
 def test_kill_9(context):
     """The target runs on at full speed, semaphores 0, the file is readable to the last flush."""
     for extra in ((), ("--buffered",), ("--lossless",)):
@@ -601,7 +603,7 @@ def test_kill_9(context):
                 equal(row["index"], 0, "the first index")
 
 
-@test()
+@test(vm=True, alone=True)
 def test_speed_after_detach(context):
     workload = context.workload("busy.py", "forever")
     target = workload.ready()
@@ -653,7 +655,7 @@ def held_objects(pid):
     return found
 
 
-@test()
+@test(vm=True)
 def test_nothing_left_behind(context):
     """No program, map or link of ours after the end, whether clean or by kill -9."""
     for number in (signal.SIGINT, signal.SIGKILL):

@@ -77,12 +77,15 @@ def compare(context, monitor, expressions, filters):
     check(len(expected) < len(rows), "the filter dropped nothing: proves nothing")
 
 
+VM_FILTERS = "on_values change file".split()
+
 for _name, (_expressions, _filters) in FILTERS.items():
     add_test(f"filter_{_name}", lambda context, expressions=_expressions, filters=_filters:
-             compare(context, "functions", expressions, filters))
+             compare(context, "functions", expressions, filters),
+             vm=_name in VM_FILTERS)
 
 
-@test(lines=True)
+@test(vm=True, lines=True)
 def test_filter_lines(context):
     compare(context, "lines", ["function=gcd", "change(lineNo)"],
             [one_of("function", "gcd"), change("lineNo")])
@@ -94,7 +97,7 @@ def test_filter_source_text(context):
     compare(context, "lines", ["line=" + text], [one_of("line", text)])
 
 
-@test()
+@test(vm=True)
 def test_filter_with_focus(context):
     """Index counts what is in focus; the filter comes after."""
     workload = context.workload("drive.py", "plain", "recursion")
@@ -106,7 +109,7 @@ def test_filter_with_focus(context):
     equal(tracer.summary()["filtered"], len(rows), "filtered")
 
 
-@test()
+@test(vm=True)
 def test_filter_memory(context):
     """change(RSS) keeps what differs from the record before."""
     workload = context.workload("memory.py")

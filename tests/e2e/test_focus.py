@@ -139,18 +139,22 @@ def compare_lines(context, name):
     same_lines(events(rows, "lines"), oracle_events(expected), f"lines in focus of {spec}")
 
 
+VM_FOCUSES = "name module_class_method file_line recursion generator exception_leaves several".split()
+
 for _name in """name name_everywhere module_function module_class_method module_class_in_class
 class_of_two file_function file_any_depth file_suffix file_nested file_lambda file_line
 file_line_of_def recursion generator exception_leaves exception_caught decorated wrapper several
 nested_focuses stdlib_method stdlib_function""".split():
     add_test(f"focus_functions_{_name}",
-             lambda context, name=_name: compare_functions(context, name))
+             lambda context, name=_name: compare_functions(context, name),
+             vm=_name in VM_FOCUSES)
     if _name != "file_lambda":  # its only line is one that the probe does not see
         add_test(f"focus_lines_{_name}",
-                 lambda context, name=_name: compare_lines(context, name), lines=True)
+                 lambda context, name=_name: compare_lines(context, name),
+                 vm=_name in ("file_line", "generator"), lines=True)
 
 
-@test()
+@test(vm=True)
 def test_focus_with_memory(context):
     expected = focus(oracle(context, "functions"), wanted("outer"))
     workload = context.workload("focusing.py", "plain")
@@ -158,7 +162,7 @@ def test_focus_with_memory(context):
     same(events(read_csv(context.path("records.csv"), "function_memory")), oracle_events(expected))
 
 
-@test()
+@test(vm=True)
 def test_focus_threads(context):
     """Depth is per thread: three threads in and out of focus at once, and ending."""
     result = focus(oracle(context, "functions", "threads"),
@@ -180,7 +184,7 @@ def test_focus_threads(context):
               sequence[:20], [its[:20] for its in actual.values()])
 
 
-@test()
+@test(vm=True)
 def test_focus_before_attach(context):
     """A function entered before attaching counts from its next entry."""
     script = context.write("before.py", """
@@ -210,7 +214,7 @@ wanted(True)
     equal(names, [("call", "wanted"), *helper, *helper, ("return", "wanted")], "the records")
 
 
-@test(lines=True)
+@test(vm=True, lines=True)
 def test_focus_lines_before_attach(context):
     """A lines focus covers functions entered before at once."""
     script = context.write("before.py", """
@@ -274,4 +278,4 @@ def check_nothing(context, spec, named):
 
 for _name, (_spec, _named) in NOTHING.items():
     add_test(f"focus_nothing_{_name}", lambda context, spec=_spec, named=_named:
-             check_nothing(context, spec, named))
+             check_nothing(context, spec, named), vm=_name == "no_such_file")

@@ -54,23 +54,23 @@ def compare(context, monitor, *arguments):
     context.note(f"RSS at most {worst} bytes off")
 
 
-@test()
+@test(vm=True)
 def test_memory_function_memory(context):
     compare(context, "function_memory")
 
 
-@test(lines=True)
+@test(vm=True, lines=True)
 def test_memory_line_memory(context):
     compare(context, "line_memory")
 
 
-@test(lines=True)
+@test(vm=True, lines=True)
 def test_memory_line_memory_focused(context):
     """The focus of the demo: only the wanted function's lines, with their memory."""
     compare(context, "line_memory", "--focused-on", "marker")
 
 
-@test()
+@test(vm=True)
 def test_memory_events_equal_oracle(context):
     """The memory monitors record the same events as those without memory."""
     workload = context.workload("drive.py", "plain", "generators")

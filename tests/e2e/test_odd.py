@@ -35,7 +35,7 @@ def test_stopped_target(context):
          oracle_sections(oracle(context, "functions", "recursion"), "recursion")[""])
 
 
-@test(vm=False)
+@test()
 def test_pid_namespace(context):
     """A target in a PID namespace of its own: -p and +pid are the tracer's numbers."""
     unshare = need_command("unshare")
@@ -58,7 +58,7 @@ def test_pid_namespace(context):
          oracle_sections(oracle(context, "functions", "recursion"), "recursion")[""])
 
 
-@test(vm=False, lines=True)
+@test(lines=True)
 def test_source_in_mount_namespace(context):
     """Source lines come from the file that the target saw, not from the tracer's, even where the
     target ended, and its mounts with it, before they were read."""
@@ -74,7 +74,7 @@ def test_source_in_mount_namespace(context):
     equal(lines, ["    a = 'inside'", "    return a"], "the lines")
 
 
-@test(vm=False)
+@test()
 def test_deleted_interpreter(context):
     """An interpreter whose file was replaced while it runs, as an upgrade does."""
     python = shutil.copy(os.path.realpath(context.python), context.path("python3.11"))
@@ -140,7 +140,7 @@ thread.join()
         check(str(tid) in tracer.errors(), "no clear error", actual=tracer.errors())
 
 
-@test()
+@test(vm=True)
 def test_one_of_two_ends(context):
     """One target ends, the other is traced on."""
     script = script_of(context, "step.py", """
@@ -170,7 +170,7 @@ step()
               f"records of step() in {pid}")
 
 
-@test()
+@test(vm=True)
 def test_threads_end_in_focus(context):
     """Threads that end, or live on for ever, inside a focused function do not confuse others."""
     workload = context.workload(script_of(context, "ends.py", """
@@ -242,7 +242,7 @@ for number in range(5):
     equal(sum(row["function"] == "step" for row in rows), 10, "records of step()")
 
 
-@test()
+@test(vm=True)
 def test_lossless_run_mode(context):
     """--lossless with a program of our own: nothing lost, its status returned."""
     script = context.write("busy.py", "def f():\n    pass\nfor _ in range(50000): f()\n"
@@ -292,7 +292,7 @@ def test_many_attaches_at_once(context):
         same(cut(events(read_csv(context.path(f"{pid}.csv"), "functions"))), expected, str(pid))
 
 
-@test()
+@test(vm=True)
 def test_lines_and_functions_at_once(context):
     """A tracer of lines and one of functions on one process: the semaphore trick and the real
     line probe do not disturb each other, whoever comes or goes first."""
@@ -314,7 +314,7 @@ def test_lines_and_functions_at_once(context):
                  else expected, f"{monitor}, attached {' then '.join(order)}")
 
 
-@test()
+@test(vm=True)
 def test_reattach_after_other_tracer_dies(context):
     """kill -9 of one tracer does not put out the semaphores of another."""
     workload = context.workload("drive.py", "plain", "recursion")
@@ -333,7 +333,7 @@ def test_reattach_after_other_tracer_dies(context):
          oracle_sections(oracle(context, "functions", "recursion"), "recursion")[""])
 
 
-@test(vm=False)
+@test(vm=True)
 def test_focus_3_15_generators(context):
     """On 3.15 a throw() has a return without an entry: the depth of a focus must not drift."""
     chroot = Chroot(context)

@@ -10,7 +10,7 @@ from records import cut, events, read_csv, same
 from test_oracle import BIG, oracle, oracle_sections
 
 
-@test()
+@test(vm=True)
 def test_two_processes(context):
     """-p A,B: pid leads, times are in order over both, each has its own exact sequence."""
     names = ["generators", "recursion"]
@@ -68,7 +68,7 @@ for turn in range(2000):
 """ % harness.WORKLOADS
 
 
-@test()
+@test(vm=True)
 def test_order_over_processes(context):
     """Two processes on two CPUs that take turns: the records take turns too."""
     script = context.write("pingpong.py", PINGPONG)
@@ -125,7 +125,7 @@ for thread in threads:
 """ % harness.WORKLOADS
 
 
-@test()
+@test(vm=True)
 def test_order_over_threads(context):
     script = context.write("threads.py", THREAD_PINGPONG)
     for transport in ("ringbuf", "perfbuf"):
@@ -156,7 +156,7 @@ for number in range(11):
 """ % harness.WORKLOADS
 
 
-@test()
+@test(vm=True, alone=True)
 def test_record_arrives_soon(context):
     """A lone event is in the file within 100 ms (asserted: three times that, scaled)."""
     workload = context.workload(context.write("latency.py", LATENCY))
@@ -191,7 +191,7 @@ def count(path):
         return stream.read().count(b",call,ping,")
 
 
-@test()
+@test(vm=True, alone=True)
 def test_attach_soon(context):
     """From the tracer's start to a record: at most a second."""
     workload = context.workload(context.write("latency.py", LATENCY))
@@ -242,7 +242,7 @@ sys.exit(status)
 """ % harness.WORKLOADS
 
 
-@test()
+@test(vm=True, alone=True)
 def test_fork_child_runs_bare(context):
     """Semaphores of a child that nobody traces fall to 0 within 100 ms; it runs at bare speed."""
     monitors = ["functions"] + ["lines"] * ("line" in harness.probes_of(context.python))
@@ -299,7 +299,7 @@ sys.exit(bad != 0)
 """ % harness.WORKLOADS
 
 
-@test()
+@test(vm=True)
 def test_fork_storm(context):
     """200 short children: all end well, only the parent is recorded, everything adds up."""
     workload = context.workload(context.write("storm.py", STORM))
@@ -310,7 +310,7 @@ def test_fork_storm(context):
     equal(sum(row["function"] == "work" for row in rows), 400, "the parent's records of work()")
 
 
-@test()
+@test(vm=True, alone=True)
 def test_fork_concurrent_children(context):
     """Children that live side by side and outlive the tracer: none keeps a raised semaphore."""
     script = context.write("many.py", """
@@ -349,7 +349,7 @@ for number in range(8):
     workload.wait(0)
 
 
-@test()
+@test(vm=True)
 def test_same_python_untraced(context):
     """Another process of the same interpreter stays as it was: no semaphores, no records."""
     bystander = context.workload("drive.py", "plain", "recursion")
@@ -367,7 +367,7 @@ def test_same_python_untraced(context):
     equal({row["pid"] for row in rows}, {workload.target}, "pids recorded")
 
 
-@test()
+@test(vm=True)
 def test_two_tracers(context):
     """Two tracers on one process both see everything, whoever ends first."""
     expected = oracle_sections(oracle(context, "functions", "recursion"), "recursion")[""]

@@ -73,7 +73,7 @@ def module_events(context, path, *arguments):
 # ------------------------------------------------------------------ pikos-run
 
 
-@test()
+@test(vm=True)
 def test_pikos_run_equals_oracle(context):
     """From the entry of the script's <module> to its return, both included."""
     script = context.write("script.py", SCRIPT)
@@ -160,7 +160,7 @@ def test_pikos_run_default_files(context):
         check(harness.is_mode(context.path(name), 0o600), f"the mode of {name}")
 
 
-@test()
+@test(vm=True)
 def test_pikos_run_focused_on(context):
     script = context.write("script.py", SCRIPT)
     context.pikos_run("functions", script, "--recording", "csv", "--focused-on=gcd", "-o",
@@ -271,7 +271,7 @@ def check_ran(context, command, script, name="a.csv", status=0, **options):
     return tracer, rows
 
 
-@test()
+@test(vm=True)
 def test_run_python(context):
     """From the interpreter's first instruction; stdout is the program's own."""
     script = context.write("script.py", SCRIPT)
@@ -295,7 +295,7 @@ def test_run_lines(context):
     equal([row["line"] for row in rows], ["a = 1", "b = 2"], "the script's lines")
 
 
-@test()
+@test(vm=True)
 def test_run_exec_chains(context):
     """PROGRAM may become a CPython by any number of execs in its pid."""
     script = context.write("script.py", SCRIPT)
@@ -306,7 +306,7 @@ def test_run_exec_chains(context):
         check_ran(context, command, script)
 
 
-@test(vm=False)
+@test()
 def test_run_nice_and_setpriv(context):
     script = context.write("script.py", SCRIPT)
     for command in (["nice", "-n", "5", context.python, script],
@@ -325,7 +325,7 @@ def test_run_shebang(context):
     check(sum(row["filename"] == script for row in rows) > 10, "few records of the script")
 
 
-@test(vm=False)
+@test()
 def test_run_venv(context):
     """A venv's python is a link to the interpreter."""
     made = subprocess.run([context.python, "-m", "venv", "--without-pip", context.path("venv")],
@@ -352,7 +352,7 @@ def test_run_python_in_another_pid(context):
     check("CPython" in tracer.errors(), "no line that no CPython came", actual=tracer.errors())
 
 
-@test()
+@test(vm=True)
 def test_run_not_found(context):
     tracer = context.run("functions", "--", "/no/such/program", status=127)
     check(tracer.errors().startswith("pikos-trace: cannot ") and
@@ -417,7 +417,7 @@ def run_workload(context, *arguments, script=None, options=()):
     return context.start(command)
 
 
-@test()
+@test(vm=True)
 def test_run_signals_passed_on(context):
     for number in (signal.SIGTERM, signal.SIGHUP):
         workload = run_workload(context)
@@ -428,7 +428,7 @@ def test_run_signals_passed_on(context):
         check(read_csv(context.path("a.csv"), "functions"), "no records")
 
 
-@test()
+@test(vm=True)
 def test_run_signal_kills_program(context):
     """Without a handler it dies of it: 128 + 15."""
     script = context.write("plain.py", SIGNALLED.replace("signal.signal(number, handler)", "pass"))
@@ -491,7 +491,7 @@ def untraced(workload, python):
     return lambda: set(harness.semaphores(workload.target, python).values()) == {0}
 
 
-@test()
+@test(vm=True, alone=True)
 def test_run_duration(context):
     """--duration ends the tracing; the program runs on and its status is returned."""
     workload = run_workload(context, script=context.write("later.py", LATER),
@@ -516,7 +516,7 @@ def test_run_max_records(context):
     equal(len(read_csv(context.path("a.csv"), "functions")), 100, "the records")
 
 
-@test()
+@test(vm=True)
 def test_attach_max_records(context):
     """Attached, --max-records ends the tracer; the target runs on."""
     workload = context.workload(context.write("later.py", LATER))
@@ -529,7 +529,7 @@ def test_attach_max_records(context):
     workload.wait(17)
 
 
-@test()
+@test(alone=True)
 def test_attach_duration(context):
     workload = context.workload(context.write("later.py", LATER))
     target = workload.ready()

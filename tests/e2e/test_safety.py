@@ -38,7 +38,7 @@ for function in functions:
 """
 
 
-@test(lines=True)
+@test(vm=True, lines=True)
 def test_shadow_is_not_read(context):
     """A program of nobody whose code claims to come from root's files gets none of their lines."""
     secret = context.write("secret.txt", "root's secret line\n" * 60, mode=0o600)
@@ -132,7 +132,7 @@ def simple_run(context, *arguments, status=0, **options):
     return tracer
 
 
-@test()
+@test(vm=True)
 def test_output_no_symlink(context):
     """A link where the output should be is refused, dangling or not; its target is untouched."""
     precious = context.write("precious", "as it was\n")
@@ -258,7 +258,7 @@ def held(pid):
 CAP_KILL = 1 << 5
 
 
-@test()
+@test(vm=True)
 def test_capabilities_dropped(context):
     """The loader keeps none that it no longer uses; --lossless may keep the right to signal."""
     for extra, allowed in (((), 0), (("--lossless",), CAP_KILL)):
@@ -276,7 +276,7 @@ def test_capabilities_dropped(context):
         tracer.wait(0)
 
 
-@test(vm=False)
+@test(vm=True)
 def test_capability_named(context):
     """Without the rights it tries, and names the capability that the failing call lacks."""
     setpriv = need_command("setpriv")
@@ -295,7 +295,7 @@ def test_capability_named(context):
     workload.wait(0)
 
 
-@test(vm=False)
+@test(vm=True)
 def test_capability_named_without_sys_admin(context):
     """Root without CAP_SYS_ADMIN on a kernel that asks for it: named."""
     setpriv = need_command("setpriv")
@@ -311,7 +311,7 @@ def test_capability_named_without_sys_admin(context):
           actual=tracer.errors())
 
 
-@test()
+@test(vm=True)
 def test_pid_of_another_user(context):
     """Root traces another user's process."""
     workload = context.workload("drive.py", "plain", "recursion", user=NOBODY, group=NOBODY,
@@ -340,7 +340,7 @@ def no_pid():
     return next(pid for pid in range(maximum - 1, 1, -1) if not os.path.exists(f"/proc/{pid}"))
 
 
-@test()
+@test(vm=True)
 def test_bad_no_such_pid(context):
     pid = no_pid()
     one_line(context.run("functions", "-p", pid, status=1), "cannot", str(pid), "No such process")
@@ -353,7 +353,7 @@ def test_bad_pid_syntax(context):
         check(tracer.errors().startswith("pikos-trace: "), f"-p {text!r}", actual=tracer.errors())
 
 
-@test()
+@test(vm=True)
 def test_bad_not_a_python(context):
     sleeper = subprocess.Popen(["sleep", "1000"])
     context.cleanup(lambda: (sleeper.kill(), sleeper.wait()))
@@ -383,7 +383,7 @@ def test_bad_zombie(context):
     one_line(context.run("functions", "-p", dead.pid, status=1), "cannot", str(dead.pid))
 
 
-@test()
+@test(vm=True)
 def test_bad_pid_ends_while_attaching(context):
     """Killed at many moments of the attach: a clear line or a recording, never a crash."""
     for number in range(12):
@@ -413,7 +413,7 @@ def cpu_ticks(pid):
         return 1 << 30
 
 
-@test(vm=False)
+@test()
 def test_bad_python_without_probes(context):
     """Refused by version and probe, with what to do."""
     found = 0
@@ -498,7 +498,7 @@ def test_help_and_version(context):
           actual=context.run("-V").output)
 
 
-@test()
+@test(vm=True)
 def test_list(context):
     """--list of a file, a process and by itself: the probes and what they are good for."""
     outputs = [context.run("--list", context.python).output]
@@ -519,7 +519,7 @@ def test_list_bad(context):
         one_line(tracer, "cannot")
 
 
-@test()
+@test(vm=True)
 def test_features(context):
     """Found or not, with the release since when."""
     text = context.run("--features").output
@@ -528,7 +528,7 @@ def test_features(context):
     check(len(text.splitlines()) >= 8, "few features", actual=text)
 
 
-@test()
+@test(vm=True)
 def test_forged_notes(context):
     """Interpreters with damaged ELF notes: refused or listed, never a crash."""
     import random

@@ -156,7 +156,7 @@ def run(context, encoding, case, monitor="functions", extra=()):
     return records
 
 
-@test()
+@test(vm=True)
 def test_zmq_json(context):
     records = run(context, "json", "generators")
     equal([record[0] for record in records], list(range(len(records))), "the index")
@@ -180,7 +180,7 @@ def test_zmq_memory(context):
               isinstance(line, int) and isinstance(index, int), "a record", actual=record)
 
 
-@test(lines=True)
+@test(vm=True, lines=True)
 def test_zmq_lines(context):
     for encoding in ("json", "msgpack"):
         records = run(context, encoding, "recursion", "lines")
@@ -206,7 +206,7 @@ def test_zmq_filtered(context):
     equal({record[1] for record in records}, {"call"}, "the types")
 
 
-@test()
+@test(vm=True)
 def test_zmq_push(context):
     """A consumer that begins late and has a small queue gets everything."""
     subscriber = Subscriber(context, pattern="push", hwm=1)
@@ -245,7 +245,7 @@ def test_zmq_push_lossless(context):
     equal(sum(record[2] == "work" for record in records), 400000, "records of work()")
 
 
-@test()
+@test(vm=True)
 def test_zmq_lost(context):
     """Lost events are messages of their own, where they happened, and add up."""
     subscriber = Subscriber(context, pattern="push", hwm=1)
