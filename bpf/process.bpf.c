@@ -81,14 +81,21 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
-/* A thread that ends inside a focus, and whose number another may get. */
+/*
+ * A thread that ends inside a focus, and whose number another may get. Of the last one, whose
+ * rights it had: files that the process named are still to be read, with no more than those.
+ */
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_thread_exit, struct task_struct *task)
 {
+	struct wire_target *target = target_of(task->tgid);
 	__u32 tid = task->pid;
 
-	if (!target_of(task->tgid))
+	if (!target)
 		return 0;
+	target->exit_uid = BPF_CORE_READ(task, cred, fsuid.val);
+	target->exit_gid = BPF_CORE_READ(task, cred, fsgid.val);
+	target->exited = 1;
 	bpf_map_delete_elem(&focus_depths, &tid);
 	bpf_map_delete_elem(&thread_states, &tid);
 	return 0;

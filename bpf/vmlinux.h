@@ -86,9 +86,23 @@ struct sighand_struct {
 	struct k_sigaction action[64];
 };
 
+typedef struct {
+	u32 val;
+} kuid_t;
+
+typedef struct {
+	u32 val;
+} kgid_t;
+
+struct cred {
+	kuid_t fsuid;
+	kgid_t fsgid;
+};
+
 struct task_struct {
 	pid_t pid;
 	pid_t tgid;
+	const struct cred *cred;
 	struct mm_struct *mm;
 	struct sighand_struct *sighand;
 	struct thread_struct thread;

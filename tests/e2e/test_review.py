@@ -3,7 +3,7 @@
 
 import os
 import signal
-import time
+import subprocess
 
 import harness
 from harness import Failure, check, equal, process_state, test, wait_for
@@ -48,7 +48,7 @@ while not os.path.exists({context.path("go")!r}):
 os.execv({context.python!r}, ["python", "-c", "print('second')"])
 """)
     tracer = context.trace("functions", "-v", "-o", context.path("a.csv"), "--", context.python,
-                           script, stdout=harness.subprocess.PIPE)
+                           script, stdout=subprocess.PIPE)
     output = harness.Lines(tracer.stdout)
     wait_for(lambda: os.path.exists(context.path("started")), "the program")
     os.kill(keeper_of(tracer), signal.SIGKILL)
@@ -58,3 +58,33 @@ os.execv({context.python!r}, ["python", "-c", "print('second')"])
     tracer.wait(1)
     output.thread.join(harness.DEADLINE)
     equal(output.text(), "second\n", "what the program printed")
+
+
+GIVES_UP = """
+import os
+exec(compile("x = 0", {mine!r}, "exec"))
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+for path in {secret!r}, {public!r}:
+    exec(compile("x = 0\\ny = 1", path, "exec"))
+"""
+
+
+@test(lines=True)
+def test_rights_given_up(context):
+    """A program that gave up its rights has no files read with the rights that it had."""
+    secret = context.write("secret.txt", "top secret\n", 0o600)
+    public = context.write("public.txt", "known to all\n", 0o644)
+    mine = context.write("mine.txt", "seen as root\n", 0o600)
+    names = {"mine": mine, "secret": secret, "public": public}
+    for waits in (True, False):
+        script = context.write("drops.py", GIVES_UP.format(**names) + (
+            "import time\ntime.sleep(0.3)\n" if waits else ""))
+        context.run("lines", "-o", context.path("a.csv"), "--", context.python, script)
+        rows = read_csv(context.path("a.csv"), "lines")
+        said = {name: [row["line"] for row in rows if row["filename"] == path and
+                       row["lineNo"] == 1] for name, path in names.items()}
+        equal(said["secret"], ["<compiled string>"], "the line of a file of root")
+        if waits:
+            equal(said["public"], ["known to all"], "the line of a file of everybody")

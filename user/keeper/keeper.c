@@ -169,6 +169,16 @@ int keeper__attach(struct keeper *keeper, uint32_t target, pid_t pid,
 	return err;
 }
 
+int keeper__reader(struct keeper *keeper, uint32_t target, int *fd)
+{
+	const struct keeper_request request = {KEEPER_READER, target, 0};
+	struct keeper_reply reply = {.attached = {.reader_fd = -1}};
+	int err = ask(keeper, &request, &reply);
+
+	*fd = reply.attached.reader_fd;
+	return err;
+}
+
 int keeper__detach(struct keeper *keeper, uint32_t target)
 {
 	const struct keeper_request request = {KEEPER_DETACH, target, 0};

@@ -13,6 +13,7 @@ enum keeper_verb {
 	KEEPER_ATTACH = 1,
 	KEEPER_DETACH,
 	KEEPER_DETACH_ALL,
+	KEEPER_READER,
 	KEEPER_CONTINUE, /* no answer */
 	KEEPER_SWEEP,	 /* no answer */
 };

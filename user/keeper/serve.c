@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -30,12 +32,15 @@
 	(CAP(SYS_ADMIN) | CAP(BPF) | CAP(PERFMON) | CAP(SYS_PTRACE) | CAP(SYS_CHROOT) | \
 	 CAP(SETUID) | CAP(SETGID) | CAP(DAC_READ_SEARCH) | CAP(KILL))
 
+#define ENDS_WITHIN_MS 100
+
 struct kept { /* one target */
 	pid_t pid;
 	int pidfd;
 	struct interpreter *interpreter;
 	struct usdt *usdt;
-	struct bpf_link *start; /* stops it at its first instruction */
+	struct bpf_link *start;	   /* stops it at its first instruction */
+	struct identity *reads_as; /* whose rights the last reader has */
 };
 
 struct server {
@@ -94,14 +99,72 @@ static void detach(struct server *server, uint32_t index)
 	kept->interpreter = NULL;
 }
 
-static int make_reader(pid_t pid)
+/* @param id taken over; NULL is fine @return the reader's socket or -1 */
+static int make_reader(struct kept *kept, struct identity *id)
 {
-	struct identity *id = identity__of_pid(pid);
 	struct reader *reader = id ? reader__new(id, NULL) : NULL;
-	int fd = reader ? reader__detach(reader) : -1;
 
-	identity__free(id);
-	return fd;
+	identity__free(kept->reads_as);
+	kept->reads_as = id;
+	return reader ? reader__detach(reader) : -1;
+}
+
+static bool same_file(int a, int b)
+{
+	struct stat x, y;
+
+	return !fstat(a, &x) && !fstat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+static bool same_rights(const struct identity *a, const struct identity *b)
+{
+	return a->uid == b->uid && a->gid == b->gid && a->reads_all == b->reads_all &&
+	       a->n_groups == b->n_groups &&
+	       (!a->n_groups || !memcmp(a->groups, b->groups, a->n_groups * sizeof(*a->groups))) &&
+	       a->same_root == b->same_root && same_file(a->root_fd, b->root_fd);
+}
+
+static bool has_ended(const struct kept *kept, int within_ms)
+{
+	struct pollfd end = {.fd = kept->pidfd, .events = POLLIN};
+
+	return poll(&end, 1, within_ms) != 0;
+}
+
+/*
+ * A program that gave up rights since its reader was made must not have files read with them. What
+ * has ended is known by what the kernel saw last; what runs another program, perhaps one that is
+ * set-user-ID, has named nothing yet.
+ */
+static int renew_reader(struct server *server, uint32_t index, int *fd)
+{
+	const struct wire_target *target = &server->targets[index];
+	struct kept *kept = &server->kept[index];
+	struct identity *id;
+
+	if (index >= server->n_kept || !kept->reads_as)
+		return -EACCES;
+	id = identity__of_pid(kept->pid);
+	/* Without an executable it is about to end, or lives on without its main thread. */
+	if (has_ended(kept, id ? 0 : ENDS_WITHIN_MS)) {
+		identity__free(id); /* of who has its number now, if anybody */
+		return target->exited && target->exit_uid == kept->reads_as->uid &&
+				       target->exit_gid == kept->reads_as->gid
+			       ? 0
+			       : -EACCES;
+	}
+	if (!id)
+		return -EACCES;
+	if (!same_file(id->exe_fd, kept->reads_as->exe_fd)) {
+		identity__free(id);
+		return -EACCES;
+	}
+	if (same_rights(id, kept->reads_as)) {
+		identity__free(id);
+		return 0;
+	}
+	*fd = make_reader(kept, id);
+	return *fd < 0 ? -EACCES : 0;
 }
 
 static int attach_python(struct server *server, uint32_t index, struct keeper_attached *attached)
@@ -119,7 +182,7 @@ static int attach_python(struct server *server, uint32_t index, struct keeper_at
 	if (!kept->usdt)
 		return -errno;
 	attached->result = KEEPER_ATTACHED;
-	attached->reader_fd = make_reader(kept->pid);
+	attached->reader_fd = make_reader(kept, identity__of_pid(kept->pid));
 	__atomic_store_n(&server->targets[index].tgid, kept->pid, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -255,6 +318,9 @@ static bool handle(struct server *server, const struct keeper_request *request,
 		detach_all(server);
 		pthread_mutex_unlock(&server->attachments);
 		reply->missed = kernel__missed(server->kernel);
+		return true;
+	case KEEPER_READER:
+		reply->err = renew_reader(server, request->target, &reply->attached.reader_fd);
 		return true;
 	case KEEPER_CONTINUE:
 		continue_one(server, request->target);

@@ -25,7 +25,10 @@
 #include "symbols/symbols.h"
 #include "transport/transport.h"
 
+struct session;
+
 struct target {
+	struct session *session;
 	pid_t pid;
 	int pidfd;
 	bool attached;

@@ -200,8 +200,10 @@ int targets__open(struct session *session)
 	session->targets = calloc(n, sizeof(*session->targets));
 	if (!session->targets)
 		return -ENOMEM;
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
+		session->targets[i].session = session;
 		session->targets[i].pidfd = -1;
+	}
 	session->n_targets = n;
 	if (options->argv) {
 		session->program = program__new(options->argv);
@@ -224,6 +226,22 @@ int targets__open(struct session *session)
 
 /* ------------------------------------------------------------------ attach */
 
+/* Files that the target names are read with the rights that it has then; see keeper__reader. */
+static struct reader *current_reader(void *ctx)
+{
+	struct target *target = ctx;
+	struct session *session = target->session;
+	int fd = -1;
+
+	if (keeper__reader(session->keeper, target - session->targets, &fd))
+		return NULL;
+	if (fd >= 0) {
+		reader__free(target->reader);
+		target->reader = reader__from_socket(fd);
+	}
+	return target->reader;
+}
+
 static void take_reader(struct session *session, int index, int fd)
 {
 	struct target *target = &session->targets[index];
@@ -234,6 +252,8 @@ static void take_reader(struct session *session, int index, int fd)
 	target->reader = fd < 0 ? NULL : reader__from_socket(fd);
 	if (target->reader)
 		target->lines = lines__new(target->reader, LINES_MAX_BYTES / session->n_targets);
+	if (target->lines)
+		lines__set_current(target->lines, current_reader, target);
 	monitor__set_target(session->monitor, index, target->pid, target->lines);
 }
 

@@ -24,6 +24,14 @@ const struct pikos_text lines_compiled_string = {
 
 static const struct lines_file no_source;
 
+/* Over all caches: one may lie where another was, and what that one gave is not its own. */
+static uint64_t next_generation(void)
+{
+	static uint64_t last;
+
+	return __atomic_add_fetch(&last, 1, __ATOMIC_RELAXED);
+}
+
 struct file {
 	struct lines_file lines; /* first: a handle is the file */
 	struct file *next;	 /* of its bucket */
@@ -37,6 +45,8 @@ struct file {
 
 struct lines {
 	struct reader *reader;
+	struct reader *(*current)(void *ctx);
+	void *ctx;
 	size_t max, used;
 	uint64_t generation, seed;
 	struct file **buckets;
@@ -337,14 +347,15 @@ static void split_lines(struct pikos_text *texts, const char *text, size_t size)
 /* Read and split, if that fits into the cache at all. A file without source has no lines. */
 static void load(struct lines *lines, struct file *file)
 {
+	struct reader *reader = lines->current ? lines->current(lines->ctx) : lines->reader;
 	struct pikos_text *texts = NULL;
 	char *data = NULL, *text = NULL;
 	size_t size, n;
 	uint32_t count;
 	int err;
 
-	if (!lines->reader || reader__read_file(lines->reader, file->path, file->path_len,
-						lines->max / 2, &data, &size))
+	if (!reader ||
+	    reader__read_file(reader, file->path, file->path_len, lines->max / 2, &data, &size))
 		return;
 	err = lines__decode(data, size, &text, &n);
 	free(data);
@@ -414,7 +425,7 @@ static void drop(struct lines *lines, struct file *file)
 	unlink_age(lines, file);
 	lines->used -= file->cost;
 	lines->n_files--;
-	lines->generation++;
+	lines->generation = next_generation();
 	free((void *)file->lines.texts);
 	free(file->text);
 	free(file);
@@ -513,6 +524,7 @@ struct lines *lines__new(struct reader *reader, size_t max_bytes)
 	if (!lines)
 		return NULL;
 	lines->reader = reader;
+	lines->generation = next_generation();
 	lines->max = max_bytes ? max_bytes : LINES_MAX_BYTES;
 	lines->n_buckets = 64;
 	lines->buckets = calloc(lines->n_buckets, sizeof(*lines->buckets));
@@ -525,6 +537,12 @@ struct lines *lines__new(struct reader *reader, size_t max_bytes)
 	if (getrandom(&lines->seed, sizeof(lines->seed), GRND_NONBLOCK) < 0)
 		lines->seed = (uintptr_t)lines;
 	return lines;
+}
+
+void lines__set_current(struct lines *lines, struct reader *(*current)(void *ctx), void *ctx)
+{
+	lines->current = current;
+	lines->ctx = ctx;
 }
 
 void lines__free(struct lines *lines)

@@ -42,9 +42,16 @@ struct lines *lines__new(struct reader *reader, size_t max_bytes);
 void lines__free(struct lines *lines);
 
 /*
+ * @brief Ask for the reader before each file that is read: rights of a target can change.
+ * @param current returns the reader to use now, borrowed; NULL: this file has no source
+ */
+void lines__set_current(struct lines *lines, struct reader *(*current)(void *ctx), void *ctx);
+
+/*
  * @brief A line of a file. @param path the bytes that the target gave (co_filename)
  * @param line from 1; anything else is out of range
- * @return never NULL; borrowed, valid until the generation changes
+ * @return never NULL; borrowed, valid until the generation changes (each cache has numbers of its
+ *         own, so also until another cache is used)
  */
 const struct pikos_text *lines__get(struct lines *lines, const char *path, size_t len,
 				    int64_t line);
