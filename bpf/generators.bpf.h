@@ -50,38 +50,42 @@ __weak __u64 find_thread_state(__u32 index, __u64 self)
 	return 0;
 }
 
-/* The frame on top of a thread state and its code; false if they are not what is being entered. */
-static __always_inline bool entered_frame(const struct wire_site *site, __u64 state,
-					  const char *name, __u64 *frame, __u64 *code)
+/* The frame on top of a thread state and its code; false if they are not what the probe tells. */
+static __always_inline bool top_frame(const struct wire_site *site, __u64 state, const char *name,
+				      __u64 *frame, __u64 *code)
 {
 	*frame = read_word(state + site->thread_frame);
 	*code = read_word(*frame + site->frame_executable) & ~STACKREF_TAG_BITS;
 	return read_word(*code + site->code_name) + ASCII_DATA_OFFSET == (__u64)name;
 }
 
-/* Whether an entry is the making of a generator, hence no call. */
-static __noinline bool is_generator_creation(const struct wire_site *site, __u32 index,
-					     const char *name)
+/* @return the frame that is entered or left, if it is a generator's; else 0 */
+static __noinline __u64 generator_frame(const struct wire_site *site, __u32 index, const char *name)
 {
 	__u32 tid = bpf_get_current_pid_tgid(), flags = 0;
 	__u64 self = current_thread_pointer();
 	__u64 frame, code, state, *cached;
-	__u8 owner = 0;
 
 	if (!site)
-		return false;
+		return 0;
 	cached = bpf_map_lookup_elem(&thread_states, &tid);
 	state = cached ? *cached : 0;
-	if (!state || !entered_frame(site, state, name, &frame, &code)) {
+	if (!state || !top_frame(site, state, name, &frame, &code)) {
 		state = find_thread_state(index, self);
 		if (!state)
-			return false;
+			return 0;
 		bpf_map_update_elem(&thread_states, &tid, &state, BPF_ANY);
-		entered_frame(site, state, name, &frame, &code);
+		top_frame(site, state, name, &frame, &code);
 	}
 	bpf_probe_read_user(&flags, sizeof(flags), (const void *)(code + site->code_flags));
-	if (!(flags & CO_ANY_GENERATOR))
-		return false;
+	return flags & CO_ANY_GENERATOR ? frame : 0;
+}
+
+/* Whether the entry of a generator's frame is its making, hence no call. */
+static __always_inline bool is_generator_creation(const struct wire_site *site, __u64 frame)
+{
+	__u8 owner = 0;
+
 	bpf_probe_read_user(&owner, sizeof(owner), (const void *)(frame + site->frame_owner));
 	return owner == FRAME_OWNED_BY_THREAD;
 }

@@ -22,7 +22,8 @@ struct occurrence {
 	struct wire_target *target;
 	const struct code_info *code;
 	__s32 line;
-	__u8 type; /* enum wire_type */
+	__u8 type;	 /* enum wire_type */
+	__u64 generator; /* WIRE_SITE_GENERATORS: its frame if it is one */
 };
 
 static __always_inline __u32 site_index(struct pt_regs *ctx, __u32 tgid)
@@ -95,14 +96,20 @@ static __always_inline bool is_focused(const struct occurrence *now)
 
 enum verdict { VERDICT_DROP, VERDICT_SEE, VERDICT_NO_ROOM };
 
-/* Everything while inside a focused function, per thread; recursion counts. */
-__weak int inside_focus(__u32 focused, __u32 type)
+/*
+ * Everything while inside a focused function, per thread; recursion counts. A generator's return
+ * without an entry that was seen, that of a throw() on 3.15, leaves the depth alone.
+ */
+__weak int inside_focus(__u32 focused, __u32 type, __u64 generator)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
+	struct frame_key frame = {.frame = generator, .tgid = bpf_get_current_pid_tgid() >> 32};
 	__u32 *depth = bpf_map_lookup_elem(&focus_depths, &tid);
 	__u32 first = 1;
 
 	if (type == WIRE_CALL && focused) {
+		if (generator && bpf_map_update_elem(&focused_generators, &frame, &first, BPF_ANY))
+			return VERDICT_NO_ROOM;
 		if (depth)
 			*depth += 1;
 		else if (bpf_map_update_elem(&focus_depths, &tid, &first, BPF_ANY))
@@ -112,6 +119,8 @@ __weak int inside_focus(__u32 focused, __u32 type)
 	if (!depth)
 		return VERDICT_DROP;
 	if (type == WIRE_RETURN && focused) {
+		if (generator && bpf_map_delete_elem(&focused_generators, &frame))
+			return VERDICT_SEE;
 		*depth -= 1;
 		if (!*depth)
 			bpf_map_delete_elem(&focus_depths, &tid);
@@ -125,7 +134,7 @@ static __always_inline int in_focus(const struct occurrence *now)
 		return VERDICT_SEE;
 	if (filter_focus == FOCUS_LINES)
 		return is_focused(now) ? VERDICT_SEE : VERDICT_DROP;
-	return inside_focus(is_focused(now), now->type);
+	return inside_focus(is_focused(now), now->type, now->generator);
 }
 
 /* ------------------------------------------------------------------ records */
@@ -182,13 +191,12 @@ static __always_inline int see(struct pt_regs *ctx, const struct occurrence *now
 	return emit(ctx, now, index, seq);
 }
 
-static __always_inline bool is_quirk(const struct wire_site *site, __u32 where,
-				     const struct occurrence *now, const char *name)
+static __always_inline bool is_quirk(const struct wire_site *site, const struct occurrence *now)
 {
 	if (!(site->flags & WIRE_SITE_GENERATORS))
 		return false;
 	if (now->type == WIRE_CALL)
-		return is_generator_creation(site, where, name);
+		return now->generator && is_generator_creation(site, now->generator);
 	return now->line == -1 && now->code->name_hash == now->code->file_hash;
 }
 
@@ -217,7 +225,9 @@ static __always_inline int handle(struct pt_regs *ctx, __u8 type)
 		count_lost(now.target, WIRE_UNREADABLE_STRING);
 		return 0;
 	}
-	if (is_quirk(site, where, &now, name) || (filter_window && !in_window(&now)))
+	if (site->flags & WIRE_SITE_GENERATORS && (type == WIRE_CALL || filter_focus))
+		now.generator = generator_frame(site, where, name);
+	if (is_quirk(site, &now) || (filter_window && !in_window(&now)))
 		return 0;
 	verdict = in_focus(&now);
 	return verdict == VERDICT_DROP ? 0 : see(ctx, &now, index, verdict);

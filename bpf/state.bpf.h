@@ -153,6 +153,19 @@ struct {
 	__type(value, __u32);
 } focus_depths __weak SEC(".maps");
 
+/* Generators that run and whose entry was counted in focus_depths: WIRE_SITE_GENERATORS. */
+struct frame_key {
+	__u64 frame;
+	__u64 tgid;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct frame_key);
+	__type(value, __u32);
+} focused_generators __weak SEC(".maps");
+
 /* PyThreadState of a thread, by tid: WIRE_SITE_GENERATORS. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
