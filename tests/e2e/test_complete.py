@@ -2,6 +2,7 @@
 """Nothing is lost silently; every end leaves target and file in order."""
 
 import ctypes
+import mmap
 import os
 import random
 import signal
@@ -595,7 +596,8 @@ def test_kill_9(context):
             check(extra == ("--buffered",), "the file is empty")
             continue
         whole = data[:data.rindex(b"\r\n") + 2]
-        if extra != ("--buffered",):
+        if extra != ("--buffered",) and len(data) % mmap.PAGESIZE:
+            # A kill ends the write() under way at a page's end.
             equal(len(data) - len(whole), 0, "bytes of an incomplete line at the end")
         for number, row in enumerate(row for row in parse_csv(whole, "functions")
                                      if not is_lost(row)):
