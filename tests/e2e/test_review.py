@@ -88,3 +88,18 @@ def test_rights_given_up(context):
         equal(said["secret"], ["<compiled string>"], "the line of a file of root")
         if waits:
             equal(said["public"], ["known to all"], "the line of a file of everybody")
+
+
+@test()
+def test_program_not_started(context):
+    """An error before the program was let go ends everything at once, in run mode too."""
+    made = context.path("made")
+    program = ("--", context.python, "-c", f"open({made!r}, 'w')")
+    for arguments in (["-o", "/no/such/dir/a.csv"],
+                      ["-o", context.path("a.csv"), "--focused-on", "no_such_file.py:f"],
+                      ["--recording", "zmq", "--zmq-endpoint", "tcp://256.0.0.1:1"]):
+        tracer = context.run("functions", *arguments, *program, status=None,
+                             deadline=10 * harness.SLOW)
+        check(tracer.process.returncode in (1, 2) and "cannot" in tracer.errors(),
+              "no clear error", actual=tracer.log())
+        check(not os.path.exists(made), "the program has run")

@@ -140,8 +140,9 @@ static void session_free(struct session *session)
 	monitor__free(session->monitor);
 	symbols__free(session->symbols);
 	transport__free(session->transport);
-	keeper__free(session->keeper);
+	/* A program that was not let go holds the keeper's socket, and the keeper waits for it. */
 	targets__free(session);
+	keeper__free(session->keeper);
 	rules__free(&session->rules);
 	output__free(&session->output);
 	kernel__free(session->kernel);
