@@ -103,3 +103,22 @@ def test_program_not_started(context):
         check(tracer.process.returncode in (1, 2) and "cannot" in tracer.errors(),
               "no clear error", actual=tracer.log())
         check(not os.path.exists(made), "the program has run")
+
+
+@test()
+def test_interrupt_before_start(context):
+    """Ctrl-C ends a tracer that waits for its consumer before the program was let go."""
+    fifo = context.path("fifo")
+    os.mkfifo(fifo)
+    for arguments in (["--recording", "csv", "-o", fifo], ["--recording", "zmq", "--zmq-wait"]):
+        tracer = context.trace("functions", *arguments, "--", context.python, "-c", "pass")
+        wait_for(lambda: len(harness.descendants(tracer.pid)) >= 2, "keeper and program")
+        wait_for(lambda: process_state(tracer.pid) == "S", "the wait")
+        deadline = harness.DEADLINE
+        while tracer.running() and deadline > 0:
+            os.killpg(tracer.pid, signal.SIGINT)
+            try:
+                tracer.process.wait(0.1)
+            except subprocess.TimeoutExpired:
+                deadline -= 0.1
+        check(not tracer.running(), "Ctrl-C did not end it", actual=tracer.log())

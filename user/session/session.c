@@ -32,13 +32,12 @@ static void catch_signal(int number, void (*handler)(int))
 	sigaction(number, &action, NULL);
 }
 
-static void catch_signals(bool run_mode)
+static void catch_signals(void)
 {
 	program__keep_signals();
 	catch_signal(SIGTERM, note_signal);
 	catch_signal(SIGHUP, note_signal);
-	/* The terminal's Ctrl-C reaches the program too, and we wait for what it does with it. */
-	catch_signal(SIGINT, run_mode ? SIG_IGN : note_signal);
+	catch_signal(SIGINT, note_signal);
 	signal(SIGCHLD, note_signal); /* never ignored: run mode waits for its program */
 	signal(SIGPIPE, SIG_IGN);
 }
@@ -161,7 +160,7 @@ int session__run(const struct options *options, const struct session_io *io)
 		session.output.filters = io->filters;
 		session.output.recorder = io->recorder;
 	}
-	catch_signals(options->argv != NULL);
+	catch_signals();
 	session.n_descriptors = keeper__descriptors(&session.descriptors);
 	if (session__prepare(&session)) {
 		status = session.failure ? session.failure : STATUS_FAILED;

@@ -287,8 +287,15 @@ static int attach(struct session *session, int index)
 
 static int start_program(struct session *session)
 {
-	int err = program__go(session->program);
+	int err;
 
+	/* From here on Ctrl-C is the program's, and we wait for what it does with it. */
+	signal(SIGINT, SIG_IGN);
+	if (session_signal) {
+		session->failure = STATUS_SIGNAL + session_signal;
+		return -EINTR;
+	}
+	err = program__go(session->program);
 	if (!err)
 		return 0;
 	program__wait(session->program);
