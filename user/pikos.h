@@ -154,7 +154,7 @@ int pikos_recorder__flush(struct pikos_recorder *rec);
 int pikos_recorder__finalize(struct pikos_recorder *rec, const struct pikos_summary *summary);
 /*
  * @return how many of the event records that were taken (0 returned) did not reach the consumer
- * after all, because it was too slow: the zmq recorder only, 0 for others. They are lost, not
+ * after all: zmq's was too slow, a file failed while they were buffered. They are lost, not
  * written. Final after finalize.
  */
 uint64_t pikos_recorder__dropped(const struct pikos_recorder *rec);

@@ -8,7 +8,7 @@ import subprocess
 import harness
 from harness import Failure, check, equal, process_state, test, wait_for
 from records import read_csv
-from test_odd import script_of
+from test_safety import mount_tmpfs
 
 
 def keeper_of(tracer):
@@ -122,3 +122,20 @@ def test_interrupt_before_start(context):
             except subprocess.TimeoutExpired:
                 deadline -= 0.1
         check(not tracer.running(), "Ctrl-C did not end it", actual=tracer.log())
+
+
+@test()
+def test_full_disk_counts(context):
+    """What a full disk did not take is not counted as written."""
+    path = os.path.join(mount_tmpfs(context, b"64k"), "a.csv")
+    for extra in (), ("--buffered",):
+        workload = context.workload("busy.py", "20000")
+        target = workload.ready()
+        tracer = context.trace("functions", "-v", *extra, "-o", path, "-p", target).attached()
+        workload.go(2)
+        workload.wait(0)
+        tracer.wait(1)
+        with open(path, "rb") as stream:
+            rows = stream.read().count(b"\r\n") - 1
+        equal(tracer.summary()["written"], rows, "written")
+        check(f"({rows} records," in tracer.errors(), "no word of it", actual=tracer.errors())

@@ -303,7 +303,7 @@ static int handle_event(struct monitor *monitor, const struct wire_event *event)
 	}
 	err = pikos_recorder__record(monitor->config.recorder, &monitor->record);
 	if (err) {
-		count_loss(&monitor->totals, "not written", 1);
+		count_loss(&monitor->totals, MONITOR_NOT_WRITTEN, 1);
 		return err;
 	}
 	monitor->totals.written++;

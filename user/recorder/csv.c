@@ -195,9 +195,15 @@ static const char *csv_error(const void *ctx)
 	return stream__error(((const struct csv *)ctx)->stream);
 }
 
+static uint64_t csv_missing(const void *ctx)
+{
+	return stream__missing(((const struct csv *)ctx)->stream);
+}
+
 static const struct recorder_kind csv_kind = {
 	.ops = {csv_prepare, csv_record, csv_flush, csv_finalize, csv_free},
 	.error = csv_error,
+	.dropped = csv_missing,
 };
 
 struct pikos_recorder *pikos_recorder__csv(const struct pikos_output *out)

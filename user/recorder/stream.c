@@ -29,6 +29,7 @@ struct stream {
 	char *buf;
 	size_t len, cap;
 	uint64_t records; /* committed */
+	uint64_t missing; /* of them, not in the file, after a failure */
 	uint64_t bytes;	  /* that the file took */
 	char words[PATH_MAX + 256];
 };
@@ -78,6 +79,7 @@ static int fail(struct stream *s, int err, const char *verb)
 
 	if (!s->err) {
 		s->err = err;
+		s->missing = s->records - arrived;
 		snprintf(s->words, sizeof(s->words),
 			 "cannot %s '%s': %s (%llu record%s, %llu bytes written)", verb, s->name,
 			 strerror(-err), (unsigned long long)arrived, arrived == 1 ? "" : "s",
@@ -208,6 +210,11 @@ void stream__commit(struct stream *s, const char *end, bool record)
 {
 	s->len = end - s->buf;
 	s->records += record;
+}
+
+uint64_t stream__missing(const struct stream *s)
+{
+	return s->missing;
 }
 
 int stream__status(const struct stream *s)

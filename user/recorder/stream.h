@@ -37,6 +37,9 @@ char *stream__reserve(struct stream *s, size_t n, const char **limit);
 /* @brief A row was written into the room. @param end past its last byte; @param record no header */
 void stream__commit(struct stream *s, const char *end, bool record);
 
+/* @return how many records were committed that the file did not take, after a failure */
+uint64_t stream__missing(const struct stream *s);
+
 /* @return 0, or the first failure as -errno */
 int stream__status(const struct stream *s);
 

@@ -124,6 +124,29 @@ void session__settle(struct session *session)
 		recorder_failed(session, err);
 }
 
+/* Records that the recorder had taken and could not pass on. */
+static void count_dropped(const struct session *session, struct monitor_totals *totals)
+{
+	bool is_zmq = session->options->recording == RECORDING_ZMQ;
+	const char *reason = is_zmq ? "slow consumer" : MONITOR_NOT_WRITTEN;
+	uint64_t dropped = pikos_recorder__dropped(session->output.recorder);
+	int i = 0;
+
+	if (dropped > totals->written)
+		dropped = totals->written; /* rows that tell of losses are no records */
+	if (!dropped)
+		return;
+	totals->written -= dropped;
+	totals->lost += dropped;
+	while (i < totals->n_losses && strcmp(totals->losses[i].reason, reason))
+		i++;
+	if (i == MONITOR_MAX_LOSSES)
+		return;
+	if (i == totals->n_losses)
+		totals->losses[totals->n_losses++] = (struct monitor_loss){reason, 0};
+	totals->losses[i].count += dropped;
+}
+
 int session__end(struct session *session)
 {
 	struct monitor_totals totals = {0};
@@ -139,11 +162,7 @@ int session__end(struct session *session)
 	err = pikos_recorder__finalize(session->output.recorder, &session->summary);
 	if (err && !session->failure)
 		recorder_failed(session, err);
-	dropped = pikos_recorder__dropped(session->output.recorder);
-	totals.written -= dropped;
-	totals.lost += dropped;
-	if (dropped && totals.n_losses < MONITOR_MAX_LOSSES)
-		totals.losses[totals.n_losses++] = (struct monitor_loss){"slow consumer", dropped};
+	count_dropped(session, &totals);
 	say_none_came(session);
 	report(session, &totals);
 	session->summary = (struct pikos_summary){totals.seen, totals.written, totals.filtered,
