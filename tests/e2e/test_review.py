@@ -139,3 +139,15 @@ def test_full_disk_counts(context):
             rows = stream.read().count(b"\r\n") - 1
         equal(tracer.summary()["written"], rows, "written")
         check(f"({rows} records," in tracer.errors(), "no word of it", actual=tracer.errors())
+
+
+@test()
+def test_tracer_in_pid_namespace(context):
+    """A tracer that cannot know the numbers of its targets says so, and nothing runs."""
+    unshare = harness.need_command("unshare")
+    made = context.path("made")
+    tracer = context.run("functions", "-o", context.path("a.csv"), "--", context.python, "-c",
+                         f"open({made!r}, 'w')", status=1,
+                         prefix=[unshare, "--pid", "--fork", "--mount-proc"])
+    check("PID namespace" in tracer.errors(), "no clear error", actual=tracer.errors())
+    check(not os.path.exists(made), "the program has run")

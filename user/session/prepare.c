@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -162,6 +163,21 @@ static int drop_rights(struct session *session)
 	return err;
 }
 
+#define INITIAL_PID_NAMESPACE 0xeffffffcu /* PROC_PID_INIT_INO of the kernel, since 3.8 */
+
+/* The kernel side knows processes by their numbers in the initial PID namespace. */
+static int check_pid_namespace(void)
+{
+	struct stat st;
+
+	if (stat("/proc/self/ns/pid", &st) || st.st_ino == INITIAL_PID_NAMESPACE)
+		return 0;
+	log_cannot("trace", "processes", "the tracer is in a PID namespace of its own");
+	log_hint("run it on the host, or in a container that shares its PIDs (docker run "
+		 "--pid=host)");
+	return -ENOTSUP;
+}
+
 int session__prepare(struct session *session)
 {
 	int err = output__choose(&session->output, session->options, &session->config);
@@ -170,7 +186,9 @@ int session__prepare(struct session *session)
 	if (err || session->epoll < 0)
 		return err ? err : -errno;
 	configure(session);
-	err = load(session);
+	err = check_pid_namespace();
+	if (!err)
+		err = load(session);
 	if (!err)
 		err = targets__open(session);
 	if (!err)
