@@ -59,14 +59,19 @@ static __always_inline bool top_frame(const struct wire_site *site, __u64 state,
 	return read_word(*code + site->code_name) + ASCII_DATA_OFFSET == (__u64)name;
 }
 
-/* @return the frame that is entered or left, if it is a generator's; else 0 */
-static __noinline __u64 generator_frame(const struct wire_site *site, __u32 index, const char *name)
+/*
+ * @param line of the event; -1 says that the frame has not reached its first line: it stands at its
+ * definition then
+ * @return the frame that is entered or left, if it is a generator's; else 0
+ */
+static __noinline __u64 generator_frame(const struct wire_site *site, __u32 index, const char *name,
+					__s32 *line)
 {
 	__u32 tid = bpf_get_current_pid_tgid(), flags = 0;
 	__u64 self = current_thread_pointer();
 	__u64 frame, code, state, *cached;
 
-	if (!site)
+	if (!site || !line)
 		return 0;
 	cached = bpf_map_lookup_elem(&thread_states, &tid);
 	state = cached ? *cached : 0;
@@ -78,6 +83,9 @@ static __noinline __u64 generator_frame(const struct wire_site *site, __u32 inde
 		top_frame(site, state, name, &frame, &code);
 	}
 	bpf_probe_read_user(&flags, sizeof(flags), (const void *)(code + site->code_flags));
+	if (*line == -1)
+		bpf_probe_read_user(line, sizeof(*line),
+				    (const void *)(code + site->code_first_line));
 	return flags & CO_ANY_GENERATOR ? frame : 0;
 }
 

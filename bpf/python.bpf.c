@@ -41,7 +41,7 @@ static __always_inline __u32 site_index(struct pt_regs *ctx, __u32 tgid)
 
 static __always_inline bool is_script_module(const struct code_info *code)
 {
-	return code->name_hash == window_name_hash && code->file_hash == window_file_hash;
+	return code->name_hash == module_name_hash && code->file_hash == window_file_hash;
 }
 
 /* Whether the script runs, its <module>'s own entry and return included. */
@@ -146,9 +146,8 @@ static __always_inline int emit(struct pt_regs *ctx, const struct occurrence *no
 	struct event_slot slot;
 	struct wire_event *event;
 
-	if (now->target->any_unreported)
-		report_lost(index);
-	if (!event_reserve(&slot, &local)) {
+	if ((now->target->any_unreported && report_lost(index)) ||
+	    !event_reserve(&slot, &local)) {
 		count_lost(now->target, WIRE_BUFFER_FULL);
 		return 0;
 	}
@@ -208,6 +207,7 @@ static __always_inline int handle(struct pt_regs *ctx, __u8 type)
 	struct occurrence now = {.type = type};
 	struct code_info fresh = {};
 	const char *name, *file;
+	__s32 first_line, ignored = 0;
 	int verdict;
 
 	if (!site)
@@ -218,7 +218,7 @@ static __always_inline int handle(struct pt_regs *ctx, __u8 type)
 		return 0;
 	name = (const char *)read_argument(ctx, &site->name);
 	file = (const char *)read_argument(ctx, &site->file);
-	now.line = read_argument(ctx, &site->line);
+	first_line = now.line = read_argument(ctx, &site->line);
 	now.code = code_of(name, file, tgid, type == WIRE_RETURN, &fresh);
 	if (!now.code) {
 		__sync_fetch_and_add(&now.target->seen, 1);
@@ -226,7 +226,10 @@ static __always_inline int handle(struct pt_regs *ctx, __u8 type)
 		return 0;
 	}
 	if (site->flags & WIRE_SITE_GENERATORS && (type == WIRE_CALL || filter_focus))
-		now.generator = generator_frame(site, where, name);
+		now.generator = generator_frame(site, where, name,
+						type == WIRE_CALL ? &first_line : &ignored);
+	if (first_line != now.line) /* a module is not defined on a line */
+		now.line = now.code->name_hash == module_name_hash ? 0 : first_line;
 	if (is_quirk(site, &now) || (filter_window && !in_window(&now)))
 		return 0;
 	verdict = in_focus(&now);

@@ -16,7 +16,7 @@ __weak const volatile bool emit_memory = false;	 /* RSS and VMS with every event
 __weak const volatile bool emit_to_perf = false; /* events through the perf buffer */
 __weak const volatile __u32 filter_focus = FOCUS_OFF;
 __weak const volatile bool filter_window = false; /* only while a script's <module> runs */
-__weak const volatile __u64 window_name_hash = 0;
+__weak const volatile __u64 module_name_hash = 0; /* of `<module>` */
 __weak const volatile __u64 window_file_hash = 0;
 __weak const volatile __u32 filter_types = 0; /* bit per enum wire_type that is kept */
 __weak const volatile __u32 filter_names = 0; /* enum filter_mode of filter_strings */
@@ -63,6 +63,12 @@ struct {
 	__type(key, __u32);
 	__array(values, struct ring);
 } rings __weak SEC(".maps");
+
+/* Wakes the keeper, whatever the loader is doing: a target has forked. What it holds is its tgid. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} alerts __weak SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);

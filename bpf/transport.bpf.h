@@ -34,7 +34,10 @@ static __always_inline void count_lost(struct wire_target *target, enum wire_rea
 	target->any_unreported = 1;
 }
 
-/* Losses enter the stream in front of the first record that finds room again. */
+/*
+ * Losses enter the stream in front of the first record that finds room again.
+ * @return 0, or -1 when there is no room: then that record is lost, too, or it would overtake them
+ */
 __weak int report_lost(__u32 index)
 {
 	struct wire_target *target = bpf_map_lookup_elem(&targets, &index);
@@ -43,7 +46,7 @@ __weak int report_lost(__u32 index)
 	__u64 count;
 
 	if (!ring || !target)
-		return 0;
+		return -1;
 	target->any_unreported = 0;
 	for (int reason = 0; reason < WIRE_N_REASONS; reason++) {
 		if (!target->unreported[reason])
@@ -51,7 +54,7 @@ __weak int report_lost(__u32 index)
 		record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
 		if (!record) {
 			target->any_unreported = 1;
-			return 0;
+			return -1;
 		}
 		count = target->unreported[reason];
 		__sync_fetch_and_add(&target->unreported[reason], -count);

@@ -158,14 +158,15 @@ struct wire_site {
 	__u32 interpreters_head, interpreter_next, interpreter_threads_head;
 	__u32 thread_next, thread_id, thread_frame;
 	__u32 frame_owner, frame_executable;
-	__u32 code_name, code_flags;
+	__u32 code_name, code_flags, code_first_line;
+	__u32 unused;
 };
 
 /* 3.15: the entry that makes a generator is no call; a return of `__init__` in file `__init__`
  * is none either. */
 #define WIRE_SITE_GENERATORS 1
 
-_Static_assert(sizeof(struct wire_site) == 104, "wire format");
+_Static_assert(sizeof(struct wire_site) == 112, "wire format");
 
 #define WIRE_MAX_RULES	32
 #define WIRE_MAX_FILES	24

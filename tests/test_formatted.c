@@ -26,10 +26,9 @@ static const char oracle[] =
 	"path, monitor, plain = sys.argv[1].split(':')\n"
 	"names, *rows = csv.reader(open(path, newline='', encoding='utf-8'))\n"
 	"extra = ''.join(EXTRA[n] for n in names if n in EXTRA)\n"
-	"if plain == 'plain':\n"
-	"  extra, HEADER[monitor] = '', ' '.join(['{}'] * len(names))\n"
-	"  LINE[monitor] = HEADER[monitor]\n"
 	"header = (extra + HEADER[monitor]).format(*names)\n"
+	"if plain == 'plain':\n"
+	"  extra, LINE[monitor] = '', ' '.join(['{}'] * len(names))\n"
 	"out = [header, '-' * len(header)]\n"
 	"out += [(extra + LINE[monitor]).format(*map(escape, row)) for row in rows]\n"
 	"sys.stdout.buffer.write(''.join(line + '\\n' for line in out).encode())\n";

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -339,6 +340,7 @@ static void become_keeper(const struct keeper_config *config)
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	setsid();
+	setpriority(PRIO_PROCESS, 0, -10); /* what it does is short, and somebody waits for it */
 	for (int i = 0; i < config->n_descriptors; i++)
 		close(config->descriptors[i]);
 	prctl(PR_SET_NAME, "pikos-keeper");

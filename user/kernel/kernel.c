@@ -16,7 +16,6 @@
 
 #include "pikos.skel.h"
 
-#define CODE_RING_SIZE (1u << 20) /* with a perf buffer the rings carry codes only */
 
 struct kernel {
 	struct pikos_bpf *bpf;
@@ -80,9 +79,9 @@ static void set_knobs(struct kernel *kernel, const struct kernel_config *config,
 	knobs->max_unread_paused = config->lossless ? kernel->ring_size / 2 : 0;
 	if (getrandom((void *)&knobs->hash_seed, sizeof(knobs->hash_seed), 0) < 0)
 		knobs->hash_seed = (uintptr_t)kernel; /* only makes collisions harder */
+	knobs->module_name_hash = kernel__hash(kernel, "<module>", strlen("<module>"));
 	if (config->window_script) {
 		knobs->filter_window = true;
-		knobs->window_name_hash = kernel__hash(kernel, "<module>", strlen("<module>"));
 		knobs->window_file_hash =
 			kernel__hash(kernel, config->window_script, strlen(config->window_script));
 	}
@@ -233,8 +232,6 @@ static int load(struct kernel *kernel, const struct kernel_config *config, const
 	if (kernel->n_cpus > WIRE_MAX_CPUS)
 		return -E2BIG;
 	kernel->ring_size = kernel->perf_size = config->buffer_size;
-	if (config->transport == KERNEL_PERF_BUFFER)
-		kernel->ring_size = CODE_RING_SIZE;
 	set_knobs(kernel, config, found);
 	choose_programs(kernel, config);
 	err = make_rings(kernel);

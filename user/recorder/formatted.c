@@ -54,7 +54,7 @@ static void set_cells(struct formatted *f, const struct pikos_record_type *type)
 		f->headers[i] = type->fields[i].header;
 		f->lines[i] = type->fields[i].line;
 		if (f->plain)
-			f->headers[i] = f->lines[i] = i < type->n_fields - 1 ? spaced : bare;
+			f->lines[i] = i < type->n_fields - 1 ? spaced : bare;
 	}
 }
 

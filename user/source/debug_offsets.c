@@ -20,6 +20,7 @@ enum word {
 	FRAME_EXECUTABLE = 41,
 	FRAME_OWNER = 44,
 	CODE_NAME = 49,
+	CODE_FIRST_LINE = 52,
 	CODE_ARGCOUNT = 53,
 	N_WORDS,
 };
@@ -52,6 +53,7 @@ int debug_offsets__fill(const struct interpreter_info *info, struct wire_site *s
 	    take(words, FRAME_EXECUTABLE, &site->frame_executable) ||
 	    take(words, FRAME_OWNER, &site->frame_owner) ||
 	    take(words, CODE_NAME, &site->code_name) ||
+	    take(words, CODE_FIRST_LINE, &site->code_first_line) ||
 	    take(words, CODE_ARGCOUNT, &site->code_flags) || site->code_flags < sizeof(int))
 		return -ENODATA;
 	site->code_flags -= sizeof(int); /* co_flags stands in front of co_argcount */
