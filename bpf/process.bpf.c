@@ -66,18 +66,19 @@ int on_start(void *ctx)
 	return 0;
 }
 
+/* The child has inherited breakpoints and semaphores, and nobody traces it. */
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 {
-	struct wire_target *target;
+	__u64 *alert;
 
-	if (parent->tgid == child->tgid || parent->mm == child->mm)
+	if (parent->tgid == child->tgid || parent->mm == child->mm || !target_of(parent->tgid))
 		return 0;
-	target = target_of(parent->tgid);
-	if (!target)
-		return 0;
-	__sync_fetch_and_add(&target->forks, 1);
-	wake();
+	alert = bpf_ringbuf_reserve(&alerts, sizeof(*alert), 0);
+	if (!alert)
+		return 0; /* full of alerts that wake it just as well */
+	*alert = parent->tgid;
+	bpf_ringbuf_submit(alert, BPF_RB_FORCE_WAKEUP);
 	return 0;
 }
 

@@ -140,10 +140,9 @@ struct wire_target {
 	__u32 user_stopped; /* someone else stopped it and has not continued it */
 	__u32 exec_stop;    /* stop it at each exec until the loader has looked */
 	__u32 execs;	    /* it has become another program so many times */
-	__u32 forks;	    /* children made, which inherited breakpoints and semaphores */
 	__u32 exited;	    /* a thread has: then whose rights the last one had */
 	__u32 exit_uid, exit_gid;
-	__u8 pad[12];
+	__u8 pad[16];
 };
 
 _Static_assert(sizeof(struct wire_target) == 128, "one or two cache lines");

@@ -204,13 +204,6 @@ int keeper__continue(struct keeper *keeper, uint32_t target)
 	return keeper__send(keeper->socket, &request, sizeof(request), -1);
 }
 
-int keeper__sweep(struct keeper *keeper)
-{
-	const struct keeper_request request = {KEEPER_SWEEP, 0, 0};
-
-	return keeper__send(keeper->socket, &request, sizeof(request), -1);
-}
-
 int keeper__drop_rights(uint64_t keep)
 {
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};

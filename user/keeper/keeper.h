@@ -76,8 +76,6 @@ int keeper__detach(struct keeper *keeper, uint32_t target);
 int keeper__detach_all(struct keeper *keeper, uint64_t *missed);
 /* @brief Continue a stopped target. Does not wait. */
 int keeper__continue(struct keeper *keeper, uint32_t target);
-/* @brief Clean forked children of probes. Does not wait. */
-int keeper__sweep(struct keeper *keeper);
 
 /* @brief Give up all capabilities but those in the mask (bit per CAP_*), for ever. */
 int keeper__drop_rights(uint64_t keep);

@@ -15,7 +15,6 @@ enum keeper_verb {
 	KEEPER_DETACH_ALL,
 	KEEPER_READER,
 	KEEPER_CONTINUE, /* no answer */
-	KEEPER_SWEEP,	 /* no answer */
 };
 
 struct keeper_request {

@@ -54,9 +54,7 @@ struct server {
 	 * that continuing a target need not wait for one. */
 	pthread_t sweeper;
 	pthread_mutex_t attachments; /* kept[].usdt */
-	pthread_mutex_t wanted_lock;
-	pthread_cond_t wanted;
-	bool sweep_wanted;
+	struct ring_buffer *alerts;
 };
 
 /* ------------------------------------------------------------------ continue */
@@ -243,10 +241,47 @@ static void handle_attach(struct server *server, const struct keeper_request *re
 		detach(server, request->target);
 }
 
+#define MAX_DETACHERS 64
+
+struct detacher {
+	struct server *server;
+	uint32_t first, step;
+	pthread_t thread;
+	bool started;
+};
+
+static void *detach_some(void *ctx)
+{
+	struct detacher *own = ctx;
+
+	for (uint32_t i = own->first; i < own->server->n_kept; i += own->step)
+		detach(own->server, i);
+	return NULL;
+}
+
+/*
+ * Each probe that goes waits for the kernel, 100 ms and more, one behind the other: many targets
+ * would hold up the end for minutes. So they wait at once, in threads; and nothing is recorded
+ * meanwhile.
+ */
 static void detach_all(struct server *server)
 {
+	uint32_t n = server->n_kept < MAX_DETACHERS ? server->n_kept : MAX_DETACHERS;
+	struct detacher detachers[MAX_DETACHERS];
+
 	for (uint32_t i = 0; i < server->n_kept; i++)
-		detach(server, i);
+		server->targets[i].tgid = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		struct detacher *one = &detachers[i];
+
+		*one = (struct detacher){.server = server, .first = i, .step = n};
+		one->started = n > 1 && !pthread_create(&one->thread, NULL, detach_some, one);
+		if (!one->started)
+			detach_some(one);
+	}
+	for (uint32_t i = 0; i < n; i++)
+		if (detachers[i].started)
+			pthread_join(detachers[i].thread, NULL);
 }
 
 /* Processes of one interpreter share its file, and a sweep of it reaches all of them. */
@@ -266,16 +301,22 @@ static bool is_swept(const struct server *server, uint32_t index)
 	return false;
 }
 
+static int note_alert(void *ctx, void *alert, size_t size)
+{
+	(void)ctx;
+	(void)alert;
+	(void)size;
+	return 0;
+}
+
+/* The kernel tells of forks directly: a loader that waits for its output must not hold this up. */
 static void *sweep(void *ctx)
 {
 	struct server *server = ctx;
 
 	for (;;) {
-		pthread_mutex_lock(&server->wanted_lock);
-		while (!server->sweep_wanted)
-			pthread_cond_wait(&server->wanted, &server->wanted_lock);
-		server->sweep_wanted = false;
-		pthread_mutex_unlock(&server->wanted_lock);
+		if (ring_buffer__poll(server->alerts, -1) <= 0)
+			continue; /* a signal */
 		pthread_mutex_lock(&server->attachments);
 		for (uint32_t i = 0; i < server->n_kept; i++)
 			if (server->kept[i].usdt && !is_swept(server, i))
@@ -283,14 +324,6 @@ static void *sweep(void *ctx)
 		pthread_mutex_unlock(&server->attachments);
 	}
 	return NULL;
-}
-
-static void want_sweep(struct server *server)
-{
-	pthread_mutex_lock(&server->wanted_lock);
-	server->sweep_wanted = true;
-	pthread_cond_signal(&server->wanted);
-	pthread_mutex_unlock(&server->wanted_lock);
 }
 
 /* ------------------------------------------------------------------ life */
@@ -301,7 +334,7 @@ static bool handle(struct server *server, const struct keeper_request *request,
 {
 	if (request->target >= WIRE_MAX_TARGETS) {
 		reply->err = -EINVAL;
-		return request->verb != KEEPER_CONTINUE && request->verb != KEEPER_SWEEP;
+		return request->verb != KEEPER_CONTINUE;
 	}
 	switch (request->verb) {
 	case KEEPER_ATTACH:
@@ -325,9 +358,6 @@ static bool handle(struct server *server, const struct keeper_request *request,
 		return true;
 	case KEEPER_CONTINUE:
 		continue_one(server, request->target);
-		return false;
-	case KEEPER_SWEEP:
-		want_sweep(server);
 		return false;
 	}
 	reply->err = -EINVAL;
@@ -365,9 +395,9 @@ _Noreturn void keeper__serve(int socket, struct kernel *kernel, const struct kee
 	server.targets = kernel__targets(kernel);
 	server.config = *config;
 	pthread_mutex_init(&server.attachments, NULL);
-	pthread_mutex_init(&server.wanted_lock, NULL);
-	pthread_cond_init(&server.wanted, NULL);
-	pthread_create(&server.sweeper, NULL, sweep, &server);
+	server.alerts = ring_buffer__new(kernel__alerts_fd(kernel), note_alert, NULL, NULL);
+	if (!server.alerts || pthread_create(&server.sweeper, NULL, sweep, &server))
+		_exit(1); /* the loader is told by the closed socket */
 	while (!keeper__receive(socket, &request, sizeof(request), &fd)) {
 		struct keeper_reply reply;
 

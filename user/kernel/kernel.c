@@ -305,6 +305,11 @@ uint32_t kernel__perf_size(const struct kernel *kernel)
 	return kernel->perf_size;
 }
 
+int kernel__alerts_fd(const struct kernel *kernel)
+{
+	return bpf_map__fd(kernel->bpf->maps.alerts);
+}
+
 struct bpf_program *kernel__program(const struct kernel *kernel, enum kernel_program program)
 {
 	struct bpf_program *const programs[N_KERNEL_PROGRAMS] = {

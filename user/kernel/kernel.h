@@ -70,6 +70,9 @@ uint32_t kernel__ring_size(const struct kernel *kernel);
 int kernel__perf_fd(const struct kernel *kernel);
 uint32_t kernel__perf_size(const struct kernel *kernel);
 
+/* @return the ring buffer that says when a target has forked */
+int kernel__alerts_fd(const struct kernel *kernel);
+
 struct bpf_program *kernel__program(const struct kernel *kernel, enum kernel_program program);
 /* @brief Attach the tracepoints of processes. @return 0 or -errno; they go with the object */
 int kernel__attach_processes(struct kernel *kernel);

@@ -35,7 +35,7 @@ struct target {
 	bool ended;
 	struct reader *reader;
 	struct lines *lines;
-	uint32_t execs, forks; /* of the kernel's counts, handled */
+	uint32_t execs; /* of the kernel's count, handled */
 };
 
 struct session {

@@ -429,8 +429,6 @@ static void look_at_stops(struct session *session, int index)
 
 void targets__look(struct session *session)
 {
-	bool forked = false;
-
 	if (session->program && !program__ended(session->program))
 		look_at_program(session);
 	for (int i = 0; i < session->n_targets; i++) {
@@ -438,16 +436,12 @@ void targets__look(struct session *session)
 
 		if (session->options->lossless && !target->ended)
 			look_at_stops(session, i);
-		forked = forked || session->wire[i].forks != target->forks;
-		target->forks = session->wire[i].forks;
 		if (session->program || target->ended)
 			continue;
 		look_at_exec(session, i);
 		if (has_exited(target))
 			end_target(session, i);
 	}
-	if (forked && !session->detached)
-		keeper__sweep(session->keeper);
 }
 
 void targets__free(struct session *session)
