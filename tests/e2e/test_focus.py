@@ -139,7 +139,7 @@ def compare_lines(context, name):
     same_lines(events(rows, "lines"), oracle_events(expected), f"lines in focus of {spec}")
 
 
-VM_FOCUSES = "name module_class_method file_line recursion generator exception_leaves several".split()
+VM_FOCUSES = "module_class_method file_line generator exception_leaves".split()
 
 for _name in """name name_everywhere module_function module_class_method module_class_in_class
 class_of_two file_function file_any_depth file_suffix file_nested file_lambda file_line
@@ -154,7 +154,7 @@ nested_focuses stdlib_method stdlib_function""".split():
                  vm=_name in ("file_line", "generator"), lines=True)
 
 
-@test(vm=True)
+@test()
 def test_focus_with_memory(context):
     expected = focus(oracle(context, "functions"), wanted("outer"))
     workload = context.workload("focusing.py", "plain")
@@ -278,4 +278,4 @@ def check_nothing(context, spec, named):
 
 for _name, (_spec, _named) in NOTHING.items():
     add_test(f"focus_nothing_{_name}", lambda context, spec=_spec, named=_named:
-             check_nothing(context, spec, named), vm=_name == "no_such_file")
+             check_nothing(context, spec, named))

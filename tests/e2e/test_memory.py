@@ -70,7 +70,7 @@ def test_memory_line_memory_focused(context):
     compare(context, "line_memory", "--focused-on", "marker")
 
 
-@test(vm=True)
+@test()
 def test_memory_events_equal_oracle(context):
     """The memory monitors record the same events as those without memory."""
     workload = context.workload("drive.py", "plain", "generators")

@@ -362,7 +362,7 @@ ENDLESS = {"x": 10_000_000, "y": 10_000_000, "é": 3_000_000, "z": 70_000, "w": 
            "v": 1_000_000}
 
 
-@test(vm=True)
+@test()
 def test_endless_strings(context):
     """A name of ten million characters arrives whole or marked as cut; nothing breaks."""
     script = context.write("endless.py", """

@@ -367,7 +367,7 @@ def test_same_python_untraced(context):
     equal({row["pid"] for row in rows}, {workload.target}, "pids recorded")
 
 
-@test(vm=True)
+@test()
 def test_two_tracers(context):
     """Two tracers on one process both see everything, whoever ends first."""
     expected = oracle_sections(oracle(context, "functions", "recursion"), "recursion")[""]

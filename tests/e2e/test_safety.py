@@ -132,7 +132,7 @@ def simple_run(context, *arguments, status=0, **options):
     return tracer
 
 
-@test(vm=True)
+@test()
 def test_output_no_symlink(context):
     """A link where the output should be is refused, dangling or not; its target is untouched."""
     precious = context.write("precious", "as it was\n")
@@ -383,7 +383,7 @@ def test_bad_zombie(context):
     one_line(context.run("functions", "-p", dead.pid, status=1), "cannot", str(dead.pid))
 
 
-@test(vm=True)
+@test()
 def test_bad_pid_ends_while_attaching(context):
     """Killed at many moments of the attach: a clear line or a recording, never a crash."""
     for number in range(12):
@@ -528,7 +528,7 @@ def test_features(context):
     check(len(text.splitlines()) >= 8, "few features", actual=text)
 
 
-@test(vm=True)
+@test()
 def test_forged_notes(context):
     """Interpreters with damaged ELF notes: refused or listed, never a crash."""
     import random

@@ -180,7 +180,7 @@ def test_zmq_memory(context):
               isinstance(line, int) and isinstance(index, int), "a record", actual=record)
 
 
-@test(vm=True, lines=True)
+@test(lines=True)
 def test_zmq_lines(context):
     for encoding in ("json", "msgpack"):
         records = run(context, encoding, "recursion", "lines")
