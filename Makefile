@@ -32,7 +32,7 @@ ASAN_OBJ := $(LIB_SRC:%.c=$(B)/asan/%.o)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/asan/%.o
-.PHONY: all help clean unit e2e test bench fuzz format format-check install
+.PHONY: all help clean unit unit-programs e2e test bench fuzz format format-check install
 
 all: $(B)/pikos-trace $(B)/pikos-run $(B)/libpikos.a $(B)/libpikos.so ## the commands and the library
 
@@ -91,6 +91,8 @@ $(B)/tests/test_%: $(B)/asan/tests/test_%.o $(B)/asan/libpikos.a
 	$(call say,LINK,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(SANITIZE) -o $@ $^ -lcmocka $(LIBS)
+
+unit-programs: $(TESTS)
 
 unit: $(TESTS) ## unit tests under ASan and UBSan
 	$(Q)scripts/run-unit-tests $(TESTS)
