@@ -24,6 +24,7 @@
 #include <cmocka.h>
 
 #include "keeper/protocol.h"
+#include "keeper/rights.h"
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)
 #define DEADLINE  30 /* seconds after which a test that hangs is ended */

@@ -20,30 +20,6 @@ struct keeper {
 	int socket;
 };
 
-int keeper__descriptors(int **list)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	struct dirent *entry;
-	int n = 0, *grown;
-
-	*list = NULL;
-	while (dir && (entry = readdir(dir))) {
-		int fd = atoi(entry->d_name);
-
-		if (fd <= STDERR_FILENO || fd == dirfd(dir))
-			continue;
-		grown = realloc(*list, (n + 1) * sizeof(*grown));
-		if (!grown)
-			break;
-		*list = grown;
-		grown[n++] = fd;
-	}
-	if (!dir)
-		return -errno;
-	closedir(dir);
-	return n;
-}
-
 struct keeper *keeper__start(struct kernel *kernel, const struct keeper_config *config)
 {
 	struct keeper *keeper = calloc(1, sizeof(*keeper));
@@ -88,61 +64,6 @@ void keeper__free(struct keeper *keeper)
 int keeper__fd(const struct keeper *keeper)
 {
 	return keeper->socket;
-}
-
-int keeper__send(int socket, const void *packet, size_t size, int fd)
-{
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec part = {(void *)packet, size};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-
-	if (fd >= 0) {
-		memset(&control, 0, sizeof(control));
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control.room);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	}
-	while (sendmsg(socket, &message, MSG_NOSIGNAL) < 0)
-		if (errno != EINTR)
-			return -errno;
-	return 0;
-}
-
-int keeper__receive(int socket, void *packet, size_t size, int *fd)
-{
-	union {
-		struct cmsghdr header;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec part = {packet, size};
-	struct msghdr message = {.msg_iov = &part,
-				 .msg_iovlen = 1,
-				 .msg_control = &control,
-				 .msg_controllen = CMSG_LEN(sizeof(int))}; /* no room for two */
-	struct cmsghdr *header;
-	ssize_t got;
-
-	*fd = -1;
-	do
-		got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-	while (got < 0 && errno == EINTR);
-	if (got < 0)
-		return errno == ECONNRESET ? -EPIPE : -errno;
-	header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
-		memcpy(fd, CMSG_DATA(header), sizeof(*fd));
-	if ((size_t)got == size && !(message.msg_flags & MSG_TRUNC))
-		return 0;
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-	return got ? -EPROTO : -EPIPE;
 }
 
 static int ask(struct keeper *keeper, const struct keeper_request *request,
@@ -202,21 +123,4 @@ int keeper__continue(struct keeper *keeper, uint32_t target)
 	const struct keeper_request request = {KEEPER_CONTINUE, target, 0};
 
 	return keeper__send(keeper->socket, &request, sizeof(request), -1);
-}
-
-int keeper__drop_rights(uint64_t keep)
-{
-	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-	struct __user_cap_data_struct data[2];
-
-	if (syscall(SYS_capget, &header, data))
-		return -errno;
-	for (int i = 0; i < 2; i++) {
-		data[i].permitted &= keep >> (32 * i);
-		data[i].effective = data[i].permitted;
-		data[i].inheritable = 0;
-	}
-	if (syscall(SYS_capset, &header, data) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-		return -errno;
-	return 0;
 }

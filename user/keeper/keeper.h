@@ -43,12 +43,6 @@ struct keeper_attached {
 struct keeper;
 
 /*
- * @brief List the descriptors that are open now, but for stdin, stdout and stderr.
- * @param list set to an array that the caller frees @return how many, or -errno
- */
-int keeper__descriptors(int **list);
-
-/*
  * @brief Start the keeper. Call before anything is opened that the keeper should not hold.
  * @param kernel loaded; the keeper uses its own copy from here on
  */
@@ -76,8 +70,5 @@ int keeper__detach(struct keeper *keeper, uint32_t target);
 int keeper__detach_all(struct keeper *keeper, uint64_t *missed);
 /* @brief Continue a stopped target. Does not wait. */
 int keeper__continue(struct keeper *keeper, uint32_t target);
-
-/* @brief Give up all capabilities but those in the mask (bit per CAP_*), for ever. */
-int keeper__drop_rights(uint64_t keep);
 
 #endif /* PIKOS_KEEPER_KEEPER_H */

@@ -18,6 +18,7 @@
 #include <bpf/libbpf.h>
 
 #include "keeper/protocol.h"
+#include "keeper/rights.h"
 #include "process/identity.h"
 #include "process/reader.h"
 #include "source/usdt.h"
@@ -260,9 +261,9 @@ static void *detach_some(void *ctx)
 }
 
 /*
- * Each probe that goes waits for the kernel, 100 ms and more, one behind the other: many targets
- * would hold up the end for minutes. So they wait at once, in threads; and nothing is recorded
- * meanwhile.
+ * Each probe that goes waits for the kernel, 100 ms and more, and many targets for minutes: nothing
+ * is recorded meanwhile. Half of the waits can pass at once, in threads; for the others perf holds a
+ * lock of all events (until it knows uprobe_multi's links).
  */
 static void detach_all(struct server *server)
 {

@@ -11,6 +11,7 @@
 #include "errors.h"
 #include "log.h"
 #include "session/internal.h"
+#include "keeper/rights.h"
 
 #define MAX_BUFFERS    (64u << 20) /* bytes over all CPUs, unless the user says otherwise */
 #define MAX_BUFFER     (8u << 20)

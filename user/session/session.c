@@ -2,6 +2,7 @@
 #include "session/session.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -10,8 +11,10 @@
 #include "errors.h"
 #include "log.h"
 #include "session/internal.h"
+#include "keeper/rights.h"
 
 #define DRAIN_EVERY_MS 20 /* a record is to reach its recorder within 100 ms */
+#define LOOK_EVERY_MS  100 /* after a signal between two looks */
 #define MAX_EVENTS     16
 
 volatile sig_atomic_t session_signal;
@@ -125,10 +128,11 @@ static void watch(struct session *session)
 /* The tracing is over, the program is not: wait, and pass on what is sent to us. */
 static void outlive_program(struct session *session)
 {
-	struct epoll_event events[MAX_EVENTS];
+	/* Not the buffers: what nobody reads any more stays readable. */
+	struct pollfd end = {.fd = session->targets[0].pidfd, .events = POLLIN};
 
 	while (session->program && !program__ended(session->program)) {
-		epoll_wait(session->epoll, events, MAX_EVENTS, DRAIN_EVERY_MS);
+		poll(&end, 1, LOOK_EVERY_MS);
 		handle_signal(session);
 		targets__look(session);
 	}

@@ -31,31 +31,6 @@ uint64_t clock_ns(void)
 	return now.tv_sec * UINT64_C(1000000000) + now.tv_nsec;
 }
 
-int buffer__add(struct buffer *buffer, const struct wire_head *record, uint32_t size, uint64_t end)
-{
-	size_t i = buffer->count;
-
-	if (buffer->count == buffer->capacity) {
-		size_t capacity = buffer->capacity ? buffer->capacity * 2 : 1024;
-		struct entry *grown = realloc(buffer->entries, capacity * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		buffer->entries = grown;
-		buffer->capacity = capacity;
-	}
-	/* Nearly always the last place: out of order only if a program was preempted in between. */
-	while (i > buffer->head && buffer->entries[i - 1].time > record->time) {
-		buffer->entries[i] = buffer->entries[i - 1];
-		buffer->moved = true;
-		i--;
-	}
-	buffer->entries[i] =
-		(struct entry){.time = record->time, .record = record, .end = end, .size = size};
-	buffer->count++;
-	return 0;
-}
-
 struct transport *transport__new(const int *ring_fds, int n_rings, uint32_t ring_size, int perf_fd,
 				 uint32_t perf_size)
 {
