@@ -37,7 +37,7 @@ ASAN_OBJ := $(LIB_SRC:%.c=$(B)/asan/%.o)
 all: $(B)/pikos-trace $(B)/pikos-run $(B)/libpikos.a $(B)/libpikos.so ## the commands and the library
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ---------------------------------------------------------------- kernel side
 $(B)/bpf/%.bpf.o: bpf/%.bpf.c
@@ -106,6 +106,7 @@ bench: all ## figures, printed and in build/bench.json; needs root; BENCH=option
 	$(Q)scripts/bench $(BENCH)
 
 include tests/bench/bench.mk
+include tests/fuzz/fuzz.mk
 
 # ---------------------------------------------------------------- the rest
 FORMATTED := $(wildcard bpf/*.c bpf/*.h user/*.[ch] user/*/*.[ch] probes/*.[ch] tests/*.[ch] tests/fuzz/*.c tests/bench/*.c)
