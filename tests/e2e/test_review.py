@@ -4,9 +4,10 @@
 import os
 import signal
 import subprocess
+import time
 
 import harness
-from harness import Failure, check, equal, process_state, test, wait_for
+from harness import Failure, check, equal, process_state, semaphores, test, wait_for
 from records import read_csv
 from test_safety import mount_tmpfs
 
@@ -151,3 +152,34 @@ def test_tracer_in_pid_namespace(context):
                          prefix=[unshare, "--pid", "--fork", "--mount-proc"])
     check("PID namespace" in tracer.errors(), "no clear error", actual=tracer.errors())
     check(not os.path.exists(made), "the program has run")
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as stream:
+        fields = stream.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@test()
+def test_outlived_at_rest(context):
+    """After --max-records the tracer waits for its program and does not spin."""
+    script = context.write("long.py", f"""
+import os
+def f():
+    pass
+while not os.path.exists({context.path("go")!r}):
+    for _ in range(1000):
+        f()
+""")
+    tracer = context.trace("functions", "-v", "--max-records", "100000", "--buffer-size", "64K", "-o",
+                           context.path("a.csv"), "--", context.python, script)
+    path = context.path("a.csv")
+    wait_for(lambda: os.path.exists(path) and os.path.getsize(path) > 1000000, "the records")
+    program, = (pid for pid in harness.descendants(tracer.pid) if pid != keeper_of(tracer))
+    wait_for(lambda: set(semaphores(program, context.python).values()) == {0}, "the detach")
+    started, before = time.monotonic(), cpu_seconds(tracer.pid)
+    wait_for(lambda: time.monotonic() > started + 1, "a second")
+    used = cpu_seconds(tracer.pid) - before
+    context.write("go", "")
+    tracer.wait(0)
+    check(used < 0.1, f"the tracer used {used:.2f} s of CPU in a second")

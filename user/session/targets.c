@@ -304,6 +304,18 @@ static int start_program(struct session *session)
 	return err;
 }
 
+static void look_at_stops(struct session *session, int index);
+
+/* What is attached records while others are not: many targets take seconds. */
+static int keep_up(struct session *session, int n_attached)
+{
+	int err = session__drain(session, false);
+
+	for (int i = 0; i < n_attached && session->options->lossless; i++)
+		look_at_stops(session, i);
+	return err ? err : session_signal ? -ECANCELED : 0;
+}
+
 int targets__attach_all(struct session *session)
 {
 	int err = 0;
@@ -317,9 +329,12 @@ int targets__attach_all(struct session *session)
 			 "that, and sleeping calls may return early");
 	if (session->program)
 		return start_program(session);
-	for (int i = 0; i < session->n_targets && !err; i++)
+	for (int i = 0; i < session->n_targets && !err; i++) {
 		err = attach(session, i);
-	return err;
+		if (!err && (err = keep_up(session, i + 1)))
+			break;
+	}
+	return err == -ECANCELED || session->failure ? 0 : err;
 }
 
 /* ------------------------------------------------------------------ what happens to them */
