@@ -3,7 +3,6 @@
  * Forged files for every reason to refuse, and the interpreters of this machine against what they
  * say of themselves. What is not installed is skipped.
  */
-#define _GNU_SOURCE /* memfd_create, mkdtemp */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

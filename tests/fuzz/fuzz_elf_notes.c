@@ -3,7 +3,6 @@
  * An ELF file is the target's: whatever it says, every offset that comes out must be inside of the
  * file, and every string printable and terminated.
  */
-#define _GNU_SOURCE /* memfd_create */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
