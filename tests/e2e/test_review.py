@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What can go wrong between the processes: helpers that die, rights that change, odd namespaces."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 import harness
 from harness import Failure, check, equal, process_state, semaphores, test, wait_for
 from records import read_csv
+from test_oracle import EMBED
 from test_safety import mount_tmpfs
 
 
@@ -183,3 +185,37 @@ while not os.path.exists({context.path("go")!r}):
     context.write("go", "")
     tracer.wait(0)
     check(used < 0.1, f"the tracer used {used:.2f} s of CPU in a second")
+
+
+PTRACE_TRACEME, PTRACE_DETACH = 0, 17
+
+
+@test(vm=False)
+def test_attach_before_libpython_is_loaded(context):
+    """A process between its exec and the mapping of its libpython is refused and not stopped."""
+    compiler = harness.need_command("gcc")
+    library = "/usr/lib/x86_64-linux-gnu/libpython3.11.so"
+    if not os.path.exists(library) or not os.path.exists("/usr/include/python3.11/Python.h"):
+        raise harness.Skip("no libpython3.11-dev here")
+    program = context.path("embed")
+    subprocess.run([compiler, "-I/usr/include/python3.11", "-o", program,
+                    context.write("embed.c", EMBED), library], check=True)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    pid = os.fork()
+    if not pid:
+        libc.ptrace(PTRACE_TRACEME, 0, None, None)
+        os.execv(program, [program, "-c", "raise SystemExit(5)"])
+    try:
+        os.waitpid(pid, 0)  # stopped by its exec
+        tracer = context.trace("functions", "-v", "-o", context.path("a.csv"), "-p", pid)
+        tracer.wait(1)
+        check("not loaded" in tracer.errors(), "no clear error", actual=tracer.errors())
+        equal(libc.ptrace(PTRACE_DETACH, pid, None, None), 0, "ptrace")
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        pid = None if os.WIFEXITED(status) else pid
+        equal(os.waitstatus_to_exitcode(status) if not pid else "stopped", 5, "how it ended")
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)

@@ -187,6 +187,14 @@ static int attach_python(struct server *server, uint32_t index, struct keeper_at
 	return 0;
 }
 
+static int refuse_unloaded(struct interpreter_reason *why)
+{
+	why->problem = INTERPRETER_IS_LINKED;
+	snprintf(why->text, sizeof(why->text), "its libpython is not loaded yet");
+	snprintf(why->next_step, sizeof(why->next_step), "it has just started: try again");
+	return -EAGAIN;
+}
+
 static int attach(struct server *server, uint32_t index, struct keeper_attached *attached)
 {
 	struct kept *kept = &server->kept[index];
@@ -198,6 +206,9 @@ static int attach(struct server *server, uint32_t index, struct keeper_attached 
 			      sizeof(attached->description));
 	switch (interpreter__info(kept->interpreter)->kind) {
 	case INTERPRETER_LINKED:
+		/* Only a program of ours may be stopped, and stands before its first instruction. */
+		if (!server->targets[index].exec_stop)
+			return refuse_unloaded(&attached->why);
 		attached->result = KEEPER_WILL_STOP;
 		kept->start = usdt__stop_at_start(server->kernel, kept->interpreter, kept->pid);
 		return kept->start ? 0 : -errno;
