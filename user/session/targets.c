@@ -257,6 +257,13 @@ static void take_reader(struct session *session, int index, int fd)
 	monitor__set_target(session->monitor, index, target->pid, target->lines);
 }
 
+static bool has_exited(const struct target *target)
+{
+	struct pollfd wanted = {.fd = target->pidfd, .events = POLLIN};
+
+	return poll(&wanted, 1, 0) > 0;
+}
+
 static int attach(struct session *session, int index)
 {
 	struct target *target = &session->targets[index];
@@ -269,6 +276,15 @@ static int attach(struct session *session, int index)
 		snprintf(attached.why.next_step, sizeof(attached.why.next_step),
 			 "give the PID of a CPython; of a program that starts one, "
 			 "the one it starts");
+	}
+	/* The keeper goes by the number: whose it is is known only while our pidfd lives. */
+	if (!err && !session->program && has_exited(target)) {
+		err = -ESRCH;
+		snprintf(attached.why.text, sizeof(attached.why.text),
+			 "it has ended while attaching");
+		if (attached.reader_fd >= 0)
+			close(attached.reader_fd);
+		keeper__detach(session->keeper, index);
 	}
 	if (err) {
 		log_refusal(target, &attached.why, err);
@@ -348,13 +364,6 @@ static void end_target(struct session *session, int index)
 	target->ended = true;
 	session->n_alive--;
 	epoll_ctl(session->epoll, EPOLL_CTL_DEL, target->pidfd, NULL);
-}
-
-static bool has_exited(const struct target *target)
-{
-	struct pollfd wanted = {.fd = target->pidfd, .events = POLLIN};
-
-	return poll(&wanted, 1, 0) > 0;
 }
 
 /* Through the keeper, which has the right; without one as far as our own rights go. */
