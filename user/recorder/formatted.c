@@ -159,10 +159,16 @@ static const char *formatted_error(const void *ctx)
 	return f->error ? f->error : stream__error(f->stream);
 }
 
+static uint64_t formatted_missing(const void *ctx)
+{
+	return stream__missing(((const struct formatted *)ctx)->stream);
+}
+
 static const struct recorder_kind formatted_kind = {
 	.ops = {formatted_prepare, formatted_record, formatted_flush, formatted_finalize,
 		formatted_free},
 	.error = formatted_error,
+	.dropped = formatted_missing,
 };
 
 struct pikos_recorder *pikos_recorder__text(const struct pikos_output *out)
