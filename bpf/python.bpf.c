@@ -146,8 +146,7 @@ static __always_inline int emit(struct pt_regs *ctx, const struct occurrence *no
 	struct event_slot slot;
 	struct wire_event *event;
 
-	if ((now->target->any_unreported && report_lost(index)) ||
-	    !event_reserve(&slot, &local)) {
+	if ((now->target->any_unreported && report_lost(index)) || !event_reserve(&slot, &local)) {
 		count_lost(now->target, WIRE_BUFFER_FULL);
 		return 0;
 	}
@@ -239,18 +238,21 @@ static __always_inline int handle(struct pt_regs *ctx, __u8 type)
 SEC("uprobe")
 int on_entry(struct pt_regs *ctx)
 {
+	KEEP_OWN_STACK(ctx);
 	return handle(ctx, WIRE_CALL);
 }
 
 SEC("uprobe")
 int on_return(struct pt_regs *ctx)
 {
+	KEEP_OWN_STACK(ctx);
 	return handle(ctx, WIRE_RETURN);
 }
 
 SEC("uprobe")
 int on_line(struct pt_regs *ctx)
 {
+	KEEP_OWN_STACK(ctx);
 	return handle(ctx, WIRE_LINE);
 }
 
@@ -266,6 +268,7 @@ int on_return_of_script(struct pt_regs *ctx)
 	struct occurrence now = {.type = WIRE_RETURN};
 	struct code_info fresh = {};
 
+	KEEP_OWN_STACK(ctx);
 	if (!site)
 		return 0;
 	index = site->target;
