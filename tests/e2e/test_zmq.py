@@ -245,7 +245,7 @@ def test_zmq_push_lossless(context):
     equal(sum(record[2] == "work" for record in records), 400000, "records of work()")
 
 
-@test(vm=True)
+@test()
 def test_zmq_lost(context):
     """Lost events are messages of their own, where they happened, and add up."""
     subscriber = Subscriber(context, pattern="push", hwm=1)
