@@ -90,6 +90,14 @@ int keeper__attach(struct keeper *keeper, uint32_t target, pid_t pid,
 	return err;
 }
 
+int keeper__know(struct keeper *keeper, uint32_t target, pid_t pid)
+{
+	const struct keeper_request request = {KEEPER_KNOW, target, pid};
+	struct keeper_reply reply;
+
+	return ask(keeper, &request, &reply);
+}
+
 int keeper__reader(struct keeper *keeper, uint32_t target, int *fd)
 {
 	const struct keeper_request request = {KEEPER_READER, target, 0};

@@ -52,6 +52,8 @@ void keeper__free(struct keeper *keeper);
 /* @return the socket: readable (closed) when the keeper has died */
 int keeper__fd(const struct keeper *keeper);
 
+/* @brief Tell of a program before it runs: whatever happens, the keeper can continue it. */
+int keeper__know(struct keeper *keeper, uint32_t target, pid_t pid);
 /*
  * @brief Identify what runs in a process and attach to it, for the first time or after an exec.
  * @return 0 with ->result; -EPIPE: the keeper has died; else -errno with ->why

@@ -354,6 +354,9 @@ static bool handle(struct server *server, const struct keeper_request *request,
 		handle_attach(server, request, reply);
 		pthread_mutex_unlock(&server->attachments);
 		return true;
+	case KEEPER_KNOW:
+		reply->err = first_sight(server, request->target, request->pid, &reply->attached);
+		return true;
 	case KEEPER_DETACH:
 		pthread_mutex_lock(&server->attachments);
 		detach(server, request->target);

@@ -311,7 +311,9 @@ static int start_program(struct session *session)
 		session->failure = STATUS_SIGNAL + session_signal;
 		return -EINTR;
 	}
-	err = program__go(session->program);
+	err = keeper__know(session->keeper, 0, session->targets[0].pid);
+	if (!err)
+		err = program__go(session->program);
 	if (!err)
 		return 0;
 	program__wait(session->program);
