@@ -64,7 +64,8 @@ struct {
 	__array(values, struct ring);
 } rings __weak SEC(".maps");
 
-/* Wakes the keeper, whatever the loader is doing: a target has forked. What it holds is its tgid. */
+/* Wakes the keeper, whatever the loader is doing: a target has forked. What it holds is its tgid.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4096);

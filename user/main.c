@@ -45,8 +45,10 @@ int main(int argc, char *argv[])
 	int err = options ? options__parse(options, argc, argv) : -ENOMEM, status;
 
 	if (options)
-		log_init(options->program, options->quiet ? LOG_QUIET :
-					   options->verbose ? LOG_VERBOSE : LOG_NORMAL,
+		log_init(options->program,
+			 options->quiet	    ? LOG_QUIET
+			 : options->verbose ? LOG_VERBOSE
+					    : LOG_NORMAL,
 			 options->progress);
 	if (err == -EINVAL) {
 		log_error("%s", options->error);

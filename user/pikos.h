@@ -111,9 +111,9 @@ struct pikos_record {
 	/* Of every record, shown or not (recorders that group by process, --tree). */
 	uint32_t pid;
 	uint32_t tid;
-	uint64_t time; /* ns of CLOCK_MONOTONIC */
+	uint64_t time;	/* ns of CLOCK_MONOTONIC */
 	bool is_return; /* function monitors: 'return' */
-	bool is_call;   /* function monitors: 'call' */
+	bool is_call;	/* function monitors: 'call' */
 	int64_t rss;	/* bytes; memory monitors, else 0 */
 };
 
@@ -195,8 +195,8 @@ struct pikos_zmq_options {
 	const char *endpoint; /* NULL: tcp://127.0.0.1:9001 */
 	enum pikos_zmq_pattern pattern;
 	enum pikos_encoding encoding;
-	bool wait;	      /* REQ handshake on port + 1 before the start message */
-	bool insecure;	      /* allow an endpoint off loopback without CURVE */
+	bool wait;     /* REQ handshake on port + 1 before the start message */
+	bool insecure; /* allow an endpoint off loopback without CURVE */
 	/*
 	 * Z85, 40 characters; the tracer's own pair. The tracer is the CURVE server on every
 	 * socket, that of the handshake included: consumers need its public key.
@@ -256,9 +256,9 @@ struct pikos_session {
 	const char *monitor; /* "functions", "lines", "function_memory", "line_memory" */
 	const int *pids;     /* processes to attach to, or NULL */
 	int n_pids;
-	char *const *argv; /* a program to run instead, NULL-terminated */
-	const char *focus; /* as --focused-on */
-	const char *fields; /* as --fields */
+	char *const *argv;		 /* a program to run instead, NULL-terminated */
+	const char *focus;		 /* as --focused-on */
+	const char *fields;		 /* as --fields */
 	struct pikos_filters *filters;	 /* borrowed; may be NULL */
 	struct pikos_recorder *recorder; /* borrowed, not prepared; finalized by the session */
 	uint64_t buffer_size;		 /* bytes per CPU, a power of two from 64 KiB; 0: default */

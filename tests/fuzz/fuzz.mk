@@ -18,4 +18,4 @@ fuzz: $(FUZZERS) ## fuzz each parser for FUZZ_SECONDS
 		$$fuzzer -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(B)/fuzz/ -verbosity=0 \
 			$(B)/fuzz/found_$$name $$([ -d $$seeds ] && echo $$seeds) || exit 1; \
 		echo "fuzz_$$name: nothing found in $(FUZZ_SECONDS) s"; \
-	done
+	done; echo "$(words $(FUZZERS)) passed, 0 failed, 0 skipped"

@@ -56,9 +56,8 @@ static void write_safely(FILE *out, const char *path)
 
 static void write_probe(FILE *out, const struct usdt_probe *probe)
 {
-	fprintf(out, "%-28s 0x%-10llx 0x%-10llx %s\n", probe->name,
-		(unsigned long long)probe->addr, (unsigned long long)probe->semaphore_addr,
-		probe->args_text);
+	fprintf(out, "%-28s 0x%-10llx 0x%-10llx %s\n", probe->name, (unsigned long long)probe->addr,
+		(unsigned long long)probe->semaphore_addr, probe->args_text);
 }
 
 static void write_monitor(FILE *out, const struct interpreter *in, const char *name, bool lines)

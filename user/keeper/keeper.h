@@ -62,7 +62,8 @@ int keeper__attach(struct keeper *keeper, uint32_t target, pid_t pid,
 		   struct keeper_attached *attached);
 /*
  * @brief Have a reader with the rights that an attached target has now, or had when it ended.
- * @param fd set to the socket of a new reader, which takes the old one's place; -1: the old is right
+ * @param fd set to the socket of a new reader, which takes the old one's place; -1: the old is
+ * right
  * @return 0; -EACCES: whose rights they are is not known; -EPIPE: the keeper has died; -errno
  */
 int keeper__reader(struct keeper *keeper, uint32_t target, int *fd);

@@ -206,7 +206,8 @@ static int attach(struct server *server, uint32_t index, struct keeper_attached 
 			      sizeof(attached->description));
 	switch (interpreter__info(kept->interpreter)->kind) {
 	case INTERPRETER_LINKED:
-		/* Only a program of ours may be stopped, and stands before its first instruction. */
+		/* Only a program of ours may be stopped, and stands before its first instruction.
+		 */
 		if (!server->targets[index].exec_stop)
 			return refuse_unloaded(&attached->why);
 		attached->result = KEEPER_WILL_STOP;
@@ -273,8 +274,8 @@ static void *detach_some(void *ctx)
 
 /*
  * Each probe that goes waits for the kernel, 100 ms and more, and many targets for minutes: nothing
- * is recorded meanwhile. Half of the waits can pass at once, in threads; for the others perf holds a
- * lock of all events (until it knows uprobe_multi's links).
+ * is recorded meanwhile. Half of the waits can pass at once, in threads; for the others perf holds
+ * a lock of all events (until it knows uprobe_multi's links).
  */
 static void detach_all(struct server *server)
 {

@@ -16,7 +16,6 @@
 
 #include "pikos.skel.h"
 
-
 struct kernel {
 	struct pikos_bpf *bpf;
 	struct wire_target *targets;

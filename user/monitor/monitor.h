@@ -49,8 +49,8 @@ int monitor__handle(void *monitor, const struct wire_head *record, uint32_t size
  */
 int monitor__finish_target(struct monitor *monitor, uint32_t target,
 			   const struct wire_target *final);
-#define MONITOR_NOT_WRITTEN "not written" /* the recorder failed */
-#define MONITOR_NOT_RUN "program not run" /* the kernel hit a probe and could not run it */
+#define MONITOR_NOT_WRITTEN "not written"     /* the recorder failed */
+#define MONITOR_NOT_RUN	    "program not run" /* the kernel hit a probe and could not run it */
 
 /* @brief Count and record events that were lost for a reason outside the kernel's counters. */
 int monitor__lost(struct monitor *monitor, const char *reason, uint64_t count);

@@ -13,7 +13,7 @@
 #include "session/internal.h"
 #include "keeper/rights.h"
 
-#define DRAIN_EVERY_MS 20 /* a record is to reach its recorder within 100 ms */
+#define DRAIN_EVERY_MS 20  /* a record is to reach its recorder within 100 ms */
 #define LOOK_EVERY_MS  100 /* after a signal between two looks */
 #define MAX_EVENTS     16
 
@@ -35,12 +35,16 @@ static void catch_signal(int number, void (*handler)(int))
 	sigaction(number, &action, NULL);
 }
 
-static void catch_signals(void)
+static void catch_signals(bool run_mode)
 {
 	program__keep_signals();
 	catch_signal(SIGTERM, note_signal);
 	catch_signal(SIGHUP, note_signal);
-	catch_signal(SIGINT, note_signal);
+	/* A shell has its background jobs ignore it, yet `kill -INT` is how they are ended. */
+	if (run_mode)
+		catch_signal(SIGINT, note_signal);
+	else
+		signal(SIGINT, note_signal);
 	signal(SIGCHLD, note_signal); /* never ignored: run mode waits for its program */
 	signal(SIGPIPE, SIG_IGN);
 }
@@ -164,7 +168,7 @@ int session__run(const struct options *options, const struct session_io *io)
 		session.output.filters = io->filters;
 		session.output.recorder = io->recorder;
 	}
-	catch_signals();
+	catch_signals(options->argv != NULL);
 	session.n_descriptors = keeper__descriptors(&session.descriptors);
 	if (session__prepare(&session)) {
 		status = session.failure ? session.failure : STATUS_FAILED;
