@@ -186,6 +186,8 @@ static int open_dirs(struct identity *id, int dir)
 	int err = open_at(dir, "root", &id->root_fd);
 
 	if (!err)
+		err = open_at(dir, "ns/mnt", &id->mounts_fd);
+	if (!err)
 		err = open_at(dir, "cwd", &id->cwd_fd);
 	if (err)
 		return err;
@@ -288,7 +290,7 @@ static struct identity *allocate(void)
 	struct identity *id = calloc(1, sizeof(*id));
 
 	if (id)
-		id->root_fd = id->cwd_fd = id->exe_fd = -1;
+		id->root_fd = id->mounts_fd = id->cwd_fd = id->exe_fd = -1;
 	return id;
 }
 
@@ -387,6 +389,7 @@ void identity__free(struct identity *id)
 	if (!id)
 		return;
 	close_fd(id->root_fd);
+	close_fd(id->mounts_fd);
 	close_fd(id->cwd_fd);
 	close_fd(id->exe_fd);
 	for (int i = 0; id->argv && id->argv[i]; i++)

@@ -39,6 +39,7 @@ struct identity {
 	bool reads_all; /* CAP_DAC_OVERRIDE or CAP_DAC_READ_SEARCH, in our own user namespace */
 	bool same_root; /* its root directory and mounts are ours */
 	int root_fd;	/* O_PATH, owned */
+	int mounts_fd;	/* its mount namespace, owned: else the mounts below root end with it */
 	int cwd_fd;	/* O_PATH, owned */
 	int exe_fd;	/* O_PATH of the executable, owned; -1 for identity__of_self */
 	char *exe;	/* its path inside the target's root; NULL for identity__of_self */
