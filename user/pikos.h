@@ -215,7 +215,8 @@ struct pikos_zmq_options {
 /*
  * PUB never holds up the tracing: when a subscriber's queue (1000 messages) is full, a message is
  * dropped for all subscribers, its records are counted (pikos_recorder__dropped) and a "lost"
- * message follows as soon as there is room. PUSH waits. At the end a consumer has 2 s to catch up.
+ * message follows as soon as there is room. PUSH waits. At the end a PUB consumer
+ * has 2 s to catch up, a PUSH consumer 60 s unless the session was interrupted.
  * What ZeroMQ took counts as written: of a consumer that dies its queue is lost with it.
  * EINVAL: an endpoint or a key that is none.
  */

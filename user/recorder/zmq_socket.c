@@ -21,6 +21,7 @@
 #define HIGH_WATER	 1000 /* messages a consumer may be behind */
 #define SLICE_MS	 100  /* of waiting, between two looks at the interruption */
 #define LINGER_MS	 2000
+#define PUSH_LINGER_MS	 60000
 #define SUBSCRIBE_MS	 5000
 #define MAX_INCOMING	 (64 << 10) /* bytes: subscriptions and replies are small */
 #define KEY_LEN		 40	    /* Z85 */
@@ -197,6 +198,16 @@ struct zmq_socket *zmq_socket__new(const struct pikos_zmq_options *options)
 	return s;
 }
 
+/* After a slice of waiting, or a signal: has somebody told us to stop? */
+static bool interrupted(struct zmq_socket *s, int err)
+{
+	if (s->options.interrupted)
+		s->interrupted |= s->options.interrupted(s->options.interrupted_ctx);
+	else
+		s->interrupted |= err == -EINTR;
+	return s->interrupted;
+}
+
 static void close_within(struct zmq_socket *s, int linger)
 {
 	if (s->socket) {
@@ -204,15 +215,23 @@ static void close_within(struct zmq_socket *s, int linger)
 		zmq_close(s->socket);
 	}
 	s->socket = NULL;
-	/* Bounded: every socket has a linger period. */
+	/* Bounded: every socket has a linger period; a signal that asks for an end cuts a long one.
+	 */
 	while (s->context && zmq_ctx_term(s->context) < 0 && zmq_errno() == EINTR)
-		;
+		if (linger > LINGER_MS && interrupted(s, -EINTR))
+			break; /* the process is about to end, and its threads with it */
 	s->context = NULL;
+}
+
+/* How long what is queued may take: PUSH is for consumers that want everything, however slow. */
+static int linger_ms(const struct zmq_socket *s)
+{
+	return s->options.pattern == PIKOS_ZMQ_PUSH && !s->interrupted ? PUSH_LINGER_MS : LINGER_MS;
 }
 
 void zmq_socket__close(struct zmq_socket *s)
 {
-	close_within(s, LINGER_MS);
+	close_within(s, linger_ms(s));
 }
 
 void zmq_socket__free(struct zmq_socket *s)
@@ -305,16 +324,6 @@ const char *zmq_socket__error(const struct zmq_socket *s)
 }
 
 /* ------------------------------------------------------------------ waiting */
-
-/* After a slice of waiting, or a signal: has somebody told us to stop? */
-static bool interrupted(struct zmq_socket *s, int err)
-{
-	if (s->options.interrupted)
-		s->interrupted |= s->options.interrupted(s->options.interrupted_ctx);
-	else
-		s->interrupted |= err == -EINTR;
-	return s->interrupted;
-}
 
 /* Wait for something to read, until the deadline (0: none). 0, -EINTR, -ETIMEDOUT, -errno. */
 static int wait_readable(struct zmq_socket *s, void *socket, int64_t deadline)
@@ -441,8 +450,8 @@ static int wait_for_room(struct zmq_socket *s, int err)
 		return 0;
 	if (!s->started)
 		return -EINTR;
-	if (!s->deadline)
-		s->deadline = now_ms() + LINGER_MS;
+	if (!s->deadline || s->deadline > now_ms() + linger_ms(s))
+		s->deadline = now_ms() + linger_ms(s);
 	return now_ms() < s->deadline ? 0 : -EAGAIN;
 }
 

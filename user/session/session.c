@@ -56,9 +56,9 @@ static bool handle_signal(struct session *session)
 
 	if (!number)
 		return false;
-	session_signal = 0;
 	if (!session->program)
-		return true;
+		return true; /* and it stays: a recorder that waits for its consumer asks */
+	session_signal = 0;
 	program__signal(session->program, number);
 	return false;
 }
