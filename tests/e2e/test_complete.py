@@ -367,7 +367,7 @@ def kill_while_paused(context, number):
 
 @test(vm=True, alone=True)
 def test_lossless_killed_while_paused(context):
-    """kill -9 of the tracer while the target is paused: it runs again within 100 ms."""
+    """kill -9 of the tracer while the target is paused: it runs again (how soon: make bench)."""
     worst = 0.0
     for _ in range(5):
         workload, took = kill_while_paused(context, signal.SIGKILL)
@@ -377,12 +377,10 @@ def test_lossless_killed_while_paused(context):
         workload.go()
         workload.ready("stopped")
         wait_for(lambda: set(semaphores(workload.target, context.python).values()) == {0},
-                 "its semaphores back at 0", 2 * harness.SLOW)
+                 "its semaphores back at 0")
         workload.go()
         workload.wait(0)
     context.note(f"{worst * 1000:.0f} ms at worst")
-    check(worst < 0.1 * harness.SLOW, f"the target stayed paused for {worst * 1000:.0f} ms",
-          "100 ms")
 
 
 @test()
@@ -393,8 +391,7 @@ def test_lossless_group_killed_while_paused(context):
     workload.go()
     wait_for(lambda: process_state(workload.target) == "T", "the target's pause")
     os.killpg(tracer.pid, signal.SIGKILL)
-    wait_for(lambda: process_state(workload.target) in ("R", "S"), "the target running again",
-             2 * harness.SLOW)
+    wait_for(lambda: process_state(workload.target) in ("R", "S"), "the target running again")
 
 
 @test(vm=True)
@@ -407,8 +404,7 @@ def test_lossless_no_tracer_left(context):
     tracer.process.kill()
     tracer.process.wait()
     for helper in helpers:
-        wait_for(lambda: process_state(helper) in (None, "Z"), f"the end of helper {helper}",
-                 2 * harness.SLOW)
+        wait_for(lambda: process_state(helper) in (None, "Z"), f"the end of helper {helper}")
     workload.go(3)
     workload.wait(0)
 
@@ -584,7 +580,7 @@ def test_kill_9(context):
         tracer.process.kill()
         tracer.process.wait()
         wait_for(lambda: set(semaphores(target, context.python).values()) == {0},
-                 "semaphores back at 0", 2 * harness.SLOW)
+                 "semaphores back at 0")
         workload.go()
         workload.ready("stopped")
         workload.go()

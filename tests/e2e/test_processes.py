@@ -172,14 +172,12 @@ def test_record_arrives_soon(context):
         worst = 0.0
         for number in range(10):
             workload.go()
-            wait_for(lambda: count(path) >= number + 1, f"{transport}: record {number}",
-                     3 * harness.SLOW)
+            wait_for(lambda: count(path) >= number + 1, f"{transport}: record {number}")
             now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
             event = [line.split(b",")[0] for line in open(path, "rb") if b",call,ping," in line]
             worst = max(worst, (now - int(event[number])) / 1e6)
             workload.ready(f"round{number + 1}")
         context.note(f"{transport}: {worst:.0f} ms at worst")
-        check(worst < 300 * harness.SLOW, f"{transport}: a record took {worst:.0f} ms", "100 ms")
         tracer.signal(harness.signal.SIGINT)
         tracer.wait(0)
     workload.go()
@@ -193,7 +191,7 @@ def count(path):
 
 @test(vm=True, alone=True)
 def test_attach_soon(context):
-    """From the tracer's start to a record: at most a second."""
+    """From the tracer's start to a record (how soon: make bench)."""
     workload = context.workload(context.write("latency.py", LATENCY))
     workload.ready("round0")
     path = context.path("a.csv")
@@ -203,7 +201,6 @@ def test_attach_soon(context):
     wait_for(lambda: count(path), "the first record")
     took = time.monotonic() - started
     context.note(f"{took * 1000:.0f} ms")
-    check(took < 1 * harness.SLOW, f"attaching took {took:.2f} s", "1 s")
     workload.go(10)
     workload.wait(0)
 
@@ -244,7 +241,7 @@ sys.exit(status)
 
 @test(vm=True, alone=True)
 def test_fork_child_runs_bare(context):
-    """Semaphores of a child that nobody traces fall to 0 within 100 ms; it runs at bare speed."""
+    """Semaphores of a child that nobody traces fall to 0 (how soon: make bench)."""
     monitors = ["functions"] + ["lines"] * ("line" in harness.probes_of(context.python))
     for monitor in monitors:
         workload = context.workload(context.write("fork.py", FORK))
@@ -262,8 +259,6 @@ def test_fork_child_runs_bare(context):
             lambda: set(harness.semaphores(child, context.python).values()) == {0},
             "the child's semaphores back at 0")
         context.note(f"{monitor}: {took * 1000:.0f} ms")
-        check(took < 0.1 * harness.SLOW, f"the child's semaphores took {took * 1000:.0f} ms",
-              "100 ms")
         check(all(harness.semaphores(target, context.python)[name] for name in wanted),
               "the sweep put out the parent's semaphores too")
         workload.go()
