@@ -8,10 +8,6 @@
 
 #include "bpf/wire.h"
 
-enum filter_mode { FILTER_OFF, FILTER_KEEP, FILTER_DROP };
-
-enum focus_mode { FOCUS_OFF, FOCUS_INSIDE, FOCUS_LINES };
-
 __weak const volatile bool emit_memory = false;	 /* RSS and VMS with every event */
 __weak const volatile bool emit_to_perf = false; /* events through the perf buffer */
 __weak const volatile __u32 filter_focus = FOCUS_OFF;

@@ -188,6 +188,10 @@ struct wire_rule {
 	} ranges[WIRE_MAX_RANGES];
 };
 
+/* Values of knobs that the loader sets before loading. */
+enum filter_mode { FILTER_OFF, FILTER_KEEP, FILTER_DROP };
+enum focus_mode { FOCUS_OFF, FOCUS_INSIDE, FOCUS_LINES };
+
 /* Strings that a filter names, for `field=V1,V2` decided in the kernel. */
 enum wire_filter_field { WIRE_FILTER_FUNCTION, WIRE_FILTER_FILENAME };
 

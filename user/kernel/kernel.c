@@ -55,8 +55,8 @@ uint64_t kernel__hash(const struct kernel *kernel, const char *text, size_t len)
 static uint32_t filter_mode(const struct kernel_list *list)
 {
 	if (!list->texts)
-		return 0; /* FILTER_OFF */
-	return list->drop ? 2 : 1;
+		return FILTER_OFF;
+	return list->drop ? FILTER_DROP : FILTER_KEEP;
 }
 
 static void set_knobs(struct kernel *kernel, const struct kernel_config *config, const bool *found)
@@ -70,7 +70,8 @@ static void set_knobs(struct kernel *kernel, const struct kernel_config *config,
 	knobs->n_possible_cpus = kernel->n_cpus;
 	knobs->emit_memory = config->memory;
 	knobs->emit_to_perf = config->transport == KERNEL_PERF_BUFFER;
-	knobs->filter_focus = !config->focus ? 0 : config->lines ? 2 : 1;
+	if (config->focus)
+		knobs->filter_focus = config->lines ? FOCUS_LINES : FOCUS_INSIDE;
 	knobs->filter_types = config->types;
 	knobs->filter_names = filter_mode(&config->functions);
 	knobs->filter_files = filter_mode(&config->files);

@@ -31,6 +31,14 @@ int session__drain(struct session *session, bool everything)
 	return err ? recorder_failed(session, err) : 0;
 }
 
+void session__mourn_keeper(struct session *session)
+{
+	log_error("the keeper process has died: tracing has ended");
+	session->failure = STATUS_FAILED;
+	session->detached = true;
+	targets__continue_all(session);
+}
+
 static void detach(struct session *session)
 {
 	uint64_t missed = 0;
@@ -38,11 +46,8 @@ static void detach(struct session *session)
 	if (session->detached || !session->keeper)
 		return;
 	session->detached = true;
-	if (keeper__detach_all(session->keeper, &missed)) {
-		log_error("the keeper process has died: tracing has ended");
-		session->failure = STATUS_FAILED;
-		targets__continue_all(session);
-	}
+	if (keeper__detach_all(session->keeper, &missed))
+		session__mourn_keeper(session);
 	if (session->program)
 		session->wire[0].exec_stop = 0;
 	/* Whatever was stopped until now, by --lossless or at an exec. */

@@ -31,7 +31,6 @@ struct target {
 	struct session *session;
 	pid_t pid;
 	int pidfd;
-	bool attached;
 	bool ended;
 	struct reader *reader;
 	struct lines *lines;
@@ -81,6 +80,8 @@ void targets__free(struct session *session);
 /* ending.c */
 /* @return 0; -ECANCELED: enough; else the recorder's error, logged */
 int session__drain(struct session *session, bool everything);
+/* @brief Without a keeper its probes are gone; what it cannot continue any more we do. */
+void session__mourn_keeper(struct session *session);
 /* @brief The tracing is over: detach, drain, account, flush. */
 void session__settle(struct session *session);
 /* @brief The program is over, too: finalize and report. @return the exit status */

@@ -89,15 +89,6 @@ static bool keeper_died(const struct session *session, const struct epoll_event 
 	return false;
 }
 
-/* Without a keeper its probes are gone; what it cannot continue any more we do. */
-static void mourn_keeper(struct session *session)
-{
-	log_error("the keeper process has died: tracing has ended");
-	session->failure = STATUS_FAILED;
-	session->detached = true;
-	targets__continue_all(session);
-}
-
 static int watch_keeper(struct session *session)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.ptr = session->keeper};
@@ -116,7 +107,7 @@ static void watch(struct session *session)
 		int n = epoll_wait(session->epoll, events, MAX_EVENTS, DRAIN_EVERY_MS);
 
 		if (keeper_died(session, events, n)) {
-			mourn_keeper(session);
+			session__mourn_keeper(session);
 			break;
 		}
 		if (handle_signal(session) || session__drain(session, false))

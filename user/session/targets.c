@@ -292,7 +292,7 @@ static int attach(struct session *session, int index)
 	}
 	if (attached.result != KEEPER_ATTACHED)
 		return 0;
-	target->attached = session->any_python = true;
+	session->any_python = true;
 	take_reader(session, index, attached.reader_fd);
 	log_verbose("tracing PID %d: %s, %s, %s", target->pid, attached.description,
 		    session->options->monitor,
