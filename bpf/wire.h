@@ -16,9 +16,11 @@
  * filtered and lost there. Losses are told apart by struct wire_lost, which stands where they
  * happened, and by the totals in struct wire_target.
  *
- * A source that hands over whole batches from inside an interpreter fits in as it is: its
- * events are struct wire_event in an array behind one head, its codes struct wire_code, its
- * losses counters of the same struct wire_target, its seq the target's.
+ * Batches. The agent inside an interpreter (probes/agent/) hands over an array of struct wire_slot
+ * behind one head. Slots are in the interpreter's own order, all threads of the process in one
+ * sequence: an event, who the next ones belong to (a thread), or what an id stands for. Ids of
+ * slots are the process's own. Events carry no numbers, the batch says how many it holds; the
+ * losses of earlier batches are in the batch's head, since they lie in front of its first event.
  */
 #ifndef PIKOS_WIRE_H
 #define PIKOS_WIRE_H
@@ -38,6 +40,7 @@ enum wire_kind {
 	WIRE_CODE_LONG,	   /* struct wire_code_long */
 	WIRE_LOST,	   /* struct wire_lost */
 	WIRE_WAKE,	   /* struct wire_head: look at the targets' counters */
+	WIRE_BATCH,	   /* struct wire_batch */
 };
 
 /* Of events: wire_head.type. */
@@ -45,6 +48,10 @@ enum wire_type {
 	WIRE_CALL = 1,
 	WIRE_RETURN,
 	WIRE_LINE,
+	WIRE_C_CALL,
+	WIRE_C_RETURN,
+	WIRE_C_EXCEPTION,
+	WIRE_N_TYPES,
 };
 
 /* Of losses. */
@@ -104,6 +111,88 @@ struct wire_lost {
 	struct wire_head head; /* type is an enum wire_reason */
 	__u64 count;
 };
+
+/* ------------------------------------------------------------------ batches of the agent */
+
+/* What a slot is: an enum wire_type, or one of these. */
+enum wire_slot_type {
+	WIRE_SLOT_NOTHING = 0, /* to be skipped */
+	WIRE_SLOT_THREAD =
+		8, /* code: tid of the events that follow, as the target's namespace has it */
+	WIRE_SLOT_DEFINE, /* code: id; line: how many slots with a struct wire_definition follow */
+	WIRE_SLOT_FORGET, /* code: an id that no later slot uses, until it is defined anew */
+	WIRE_SLOT_NOTICE, /* code: enum wire_notice; line: its number */
+};
+
+/* What the agent has to say besides events. */
+enum wire_notice {
+	WIRE_NOTICE_HOOKED = 1, /* events are seen from here on */
+	WIRE_NOTICE_ENDED,	/* none will follow; the hooks are out or go as soon as they can */
+	WIRE_NOTICE_RESENT,	/* ids are defined anew from here on, as was asked */
+	WIRE_NOTICE_REPLACED,	/* the program set a profiler or tracer of its own: events may be
+				 * missing before this; ours runs again, and theirs */
+	WIRE_NOTICE_INTERPRETERS, /* line: subinterpreters that are not seen */
+	WIRE_NOTICE_LATE_THREAD,  /* a thread that C code made was found running: its first are
+				     missing */
+};
+
+/*
+ * 16 bytes. line is -1 or more: 28 bits. time is in the agent's clock (wire_batch.clock), 0 where
+ * the session does not ask for times.
+ */
+struct wire_slot {
+	__u64 time;
+	__u32 code;
+	__u32 line_type; /* line * 16 + type */
+};
+
+#define WIRE_SLOT_LINE_MAX ((1 << 27) - 1)
+
+static inline __u32 wire_slot_pack(__s32 line, __u32 type)
+{
+	return (__u32)line << 4 | type;
+}
+
+static inline __u32 wire_slot_type(const struct wire_slot *slot)
+{
+	return slot->line_type & 15;
+}
+
+static inline __s32 wire_slot_line(const struct wire_slot *slot)
+{
+	return (__s32)slot->line_type >> 4;
+}
+
+/* In the slots behind WIRE_SLOT_DEFINE: this, then the two strings without NULs, then zeros. */
+struct wire_definition {
+	__u16 name_len, file_len; /* up to WIRE_LONG_TEXT - 1 */
+	__u32 cut;		  /* WIRE_NAME_CUT, WIRE_FILE_CUT */
+};
+
+#define WIRE_BATCH_SLOTS     512  /* what is handed over when that many are there */
+#define WIRE_BATCH_MAX_SLOTS 1088 /* with a definition behind them */
+
+/*
+ * What the agent passes at its probe, and how it comes out of the buffer: the kernel fills what is
+ * marked K, and the slots follow. The buffer's record may be longer than n_slots says.
+ */
+struct wire_batch {
+	struct wire_head head; /* K; time: of the hand-over, after the place was reserved */
+	__u64 slots;	       /* address of the first, in the target */
+	__u64 clock;	       /* the agent's clock at the hand-over... */
+	__u64 time;	       /* ...and ns of CLOCK_MONOTONIC at the same moment */
+	__u32 n_slots;
+	__u32 n_events; /* of the slots */
+	__u32 tid;	/* of the first events */
+	__u32 flags;	/* none yet */
+	__u64 rss, vms; /* K: pages, when the monitor asks for them: of the last event */
+	__u32 lost[4]; /* K: by enum wire_reason: events of this target lost since its last batch */
+};
+
+_Static_assert(sizeof(struct wire_slot) == 16, "wire format");
+_Static_assert(sizeof(struct wire_definition) == 8, "wire format");
+_Static_assert(sizeof(struct wire_batch) == 88, "wire format");
+_Static_assert(WIRE_N_REASONS <= 4, "wire_batch.lost");
 
 _Static_assert(sizeof(struct wire_head) == 16, "wire format");
 _Static_assert(sizeof(struct wire_event) == 32, "wire format");

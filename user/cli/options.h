@@ -48,6 +48,13 @@ enum recording {
 enum source_choice {
 	SOURCE_AUTO,
 	SOURCE_USDT,
+	SOURCE_AGENT,
+};
+
+enum c_calls_choice {
+	C_CALLS_DEFAULT, /* recorded if the source is the agent and the monitor one of functions */
+	C_CALLS_ON,	 /* --c-calls: auto takes the agent */
+	C_CALLS_OFF,	 /* --no-c-calls */
 };
 
 enum transport_choice {
@@ -100,6 +107,9 @@ struct options {
 	bool lossless;	      /* never with TRANSPORT_PERFBUF */
 	bool strict;
 	enum source_choice source;
+	enum c_calls_choice c_calls;
+	bool qualified; /* co_qualname instead of co_name where the source knows it */
+	bool regions;	/* only inside the regions that the program marks (probes/python/pikos.py) */
 	enum transport_choice transport;
 	uint64_t buffer_size; /* bytes per CPU, a power of two in 64K..1G; 0: default */
 

@@ -55,6 +55,18 @@ int monitor__finish_target(struct monitor *monitor, uint32_t target,
 /* @brief Count and record events that were lost for a reason outside the kernel's counters. */
 int monitor__lost(struct monitor *monitor, const char *reason, uint64_t count);
 
+/*
+ * What the agent in a target has said (WIRE_SLOT_NOTICE), for the session to act on. wants_resend is
+ * set by the monitor when an event has an id that it does not know, and cleared by WIRE_NOTICE_RESENT.
+ */
+struct monitor_agent {
+	bool hooked, ended, wants_resend;
+	uint32_t replaced, interpreters, late_threads;
+};
+
+/* @return of that target; all zero while none has spoken. Valid until monitor__free. */
+const struct monitor_agent *monitor__agent(const struct monitor *monitor, uint32_t target);
+
 /* Losses by reason. */
 struct monitor_loss {
 	const char *reason;

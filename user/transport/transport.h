@@ -48,6 +48,12 @@ int transport__add_to_epoll(struct transport *transport, int epoll_fd);
  */
 int transport__drain(struct transport *transport, transport_fn handle, void *ctx, bool everything);
 
+/*
+ * @brief Say that events of several processes come in batches of the agent, which are to be merged by
+ * their events' times: batches are then held back until the others' have come, 100 ms at most.
+ */
+void transport__merge_batches(struct transport *transport);
+
 /* @return how many records were handed out after a younger one */
 uint64_t transport__late(const struct transport *transport);
 

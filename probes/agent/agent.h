@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * agent.h - the library inside the target, as the one that loads it sees it.
+ *
+ * build/libpikos-agent.so is loaded with dlopen into a CPython 3.9 to 3.15 and does nothing until
+ * pikos_agent(AGENT_START) is called. It has these probes (ELF notes of provider `pikos`, nop1,
+ * each with a semaphore that the kernel raises while somebody is attached):
+ *
+ *   batch    hit to hand over a batch: the first argument is the address of a struct wire_batch
+ *   run      never hit: its semaphore says that the tracer wants events. When it falls the agent
+ *            hands over what it has, says WIRE_NOTICE_ENDED, takes its hooks out and ends its
+ * thread resend   never hit: while its semaphore is raised the agent defines every id anew at its
+ * next use; it answers WIRE_NOTICE_RESENT once per rise region__enter, region__leave   the calling
+ * thread enters and leaves a region; hit by pikos_agent(AGENT_REGION_ENTER), (AGENT_REGION_LEAVE)
+ *
+ * So the kernel ends the tracing in the target when the tracer is gone, however it went: the
+ * semaphores fall with the tracer's descriptors, and the agent looks at them at every hand-over
+ * and every AGENT_TICK_MS.
+ *
+ * To attach: dlopen, attach to the three probes, then call pikos_agent(AGENT_START). To attach
+ * again the same library is used: it stays in the target, without hooks and without a thread.
+ */
+#ifndef PIKOS_AGENT_H
+#define PIKOS_AGENT_H
+
+#include <linux/types.h>
+
+#include "bpf/wire.h"
+
+#define AGENT_VERSION 1
+#define AGENT_TICK_MS 20
+/* What its mapping in /proc/PID/maps is called: memfd:pikos-agent, or a file of this name. */
+#define AGENT_NAME "pikos-agent"
+
+enum agent_flag {
+	AGENT_LINES = 1 << 0,	  /* lines; else calls and returns */
+	AGENT_C_CALLS = 1 << 1,	  /* and those of C functions */
+	AGENT_QUALIFIED = 1 << 2, /* names are co_qualname where there is one (3.11) */
+	AGENT_TIMES = 1 << 3,	  /* each event has its time */
+	AGENT_EACH = 1 << 4,	 /* each event is handed over at once: RSS and VMS are read there */
+	AGENT_AT_START = 1 << 5, /* the caller is the main thread, holds the GIL and stands in front
+				  * of Py_RunMain: hook before returning */
+	AGENT_FOCUS = 1 << 6,	/* by rules: for lines those of the focused functions, else all that
+				 * runs   inside of them, per thread */
+	AGENT_WINDOW = 1 << 7,	/* only while the <module> of the file window_file_hash runs */
+	AGENT_REGIONS = 1 << 8, /* only what a thread does inside a region of its own */
+	AGENT_OLD_PROBES =
+		1 << 9, /* no batches: serve python:function__entry, function__return, line
+			 * to other tracers, while their semaphores are raised, for ever */
+};
+
+/* Copied before pikos_agent returns. */
+struct agent_config {
+	__u32 size;    /* of the whole, rules included */
+	__u32 version; /* AGENT_VERSION */
+	__u32 flags;   /* enum agent_flag */
+	__u32 n_rules; /* up to WIRE_MAX_RULES; rules follow this struct */
+	__u64 hash_seed;
+	__u64 module_name_hash; /* of `<module>` */
+	__u64 window_file_hash;
+	struct wire_rule rules[];
+};
+
+/* What pikos_agent returns: 0, or one of these, negative. */
+enum agent_refusal {
+	AGENT_BUSY = 1,	       /* another tracer uses it */
+	AGENT_NOT_PYTHON,      /* no CPython in this process, or its symbols are hidden */
+	AGENT_UNKNOWN_VERSION, /* not 3.9 to 3.15 */
+	AGENT_FREE_THREADED,   /* a build without the GIL */
+	AGENT_NOT_INITIALIZED, /* Python does not run yet or no more */
+	AGENT_OTHER_CONFIG,    /* the config is of another version of the agent */
+	AGENT_NO_TOOL,	       /* 3.12: all tool ids of sys.monitoring are taken */
+	AGENT_NO_MEMORY,
+	AGENT_NO_THREAD, /* its helper thread could not be started */
+};
+
+/* What the one exported function is asked for. */
+enum agent_request {
+	AGENT_START = 1,    /* argument: struct agent_config */
+	AGENT_REGION_ENTER, /* argument: NULL */
+	AGENT_REGION_LEAVE,
+};
+
+#define AGENT_ENTRY "pikos_agent"
+
+/*
+ * AGENT_START: hook the interpreter as the config says. May be called on any thread at a safe point
+ * (ptrace), with or without the GIL; without AGENT_AT_START a helper thread does the work, and
+ * WIRE_NOTICE_HOOKED says when it is done.
+ *
+ * AGENT_REGION_ENTER, _LEAVE: hit the probe of that name with the calling thread (for
+ * probes/python/pikos.py, by ctypes). Cheap when nobody is attached; never fail.
+ *
+ * @return 0, or minus an enum agent_refusal
+ */
+__attribute__((visibility("default"))) int pikos_agent(int request, const void *argument);
+
+#endif /* PIKOS_AGENT_H */
