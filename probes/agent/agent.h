@@ -6,12 +6,13 @@
  * pikos_agent(AGENT_START) is called. It has these probes (ELF notes of provider `pikos`, nop1,
  * each with a semaphore that the kernel raises while somebody is attached):
  *
- *   batch    hit to hand over a batch: the first argument is the address of a struct wire_batch
- *   run      never hit: its semaphore says that the tracer wants events. When it falls the agent
- *            hands over what it has, says WIRE_NOTICE_ENDED, takes its hooks out and ends its
- * thread resend   never hit: while its semaphore is raised the agent defines every id anew at its
- * next use; it answers WIRE_NOTICE_RESENT once per rise region__enter, region__leave   the calling
- * thread enters and leaves a region; hit by pikos_agent(AGENT_REGION_ENTER), (AGENT_REGION_LEAVE)
+ * - batch: hit to hand over a batch; the first argument is the address of a struct wire_batch.
+ * - run: never hit; its semaphore says that the tracer wants events. When it falls the agent hands
+ *   over what it has, says WIRE_NOTICE_ENDED, takes its hooks out and ends its thread.
+ * - resend: never hit; while its semaphore is raised the agent defines every id anew at its next
+ *   use. It answers WIRE_NOTICE_RESENT once per rise.
+ * - region__enter, region__leave: the calling thread enters and leaves a region; hit by
+ *   pikos_agent(AGENT_REGION_ENTER) and pikos_agent(AGENT_REGION_LEAVE).
  *
  * So the kernel ends the tracing in the target when the tracer is gone, however it went: the
  * semaphores fall with the tracer's descriptors, and the agent looks at them at every hand-over
@@ -32,21 +33,24 @@
 /* What its mapping in /proc/PID/maps is called: memfd:pikos-agent, or a file of this name. */
 #define AGENT_NAME "pikos-agent"
 
+/* AGENT_EACH: each event is handed over at once, since RSS and VMS are read there. AGENT_AT_START:
+ * the caller is the main thread, holds the GIL and stands in front of Py_RunMain: hook before
+ * returning. AGENT_FOCUS: by rules; for lines those of the focused functions, else all that runs
+ * inside of them, per thread. AGENT_WINDOW: only while the <module> of the file window_file_hash
+ * runs. AGENT_REGIONS: only what a thread does inside a region of its own. AGENT_OLD_PROBES: no
+ * batches, but python:function__entry, function__return and line for other tracers, while their
+ * semaphores are raised, for ever. */
 enum agent_flag {
-	AGENT_LINES = 1 << 0,	  /* lines; else calls and returns */
-	AGENT_C_CALLS = 1 << 1,	  /* and those of C functions */
+	AGENT_LINES = 1 << 0,	/* lines; else calls and returns */
+	AGENT_C_CALLS = 1 << 1, /* and those of C functions */
 	AGENT_QUALIFIED = 1 << 2, /* names are co_qualname where there is one (3.11) */
 	AGENT_TIMES = 1 << 3,	  /* each event has its time */
-	AGENT_EACH = 1 << 4,	 /* each event is handed over at once: RSS and VMS are read there */
-	AGENT_AT_START = 1 << 5, /* the caller is the main thread, holds the GIL and stands in front
-				  * of Py_RunMain: hook before returning */
-	AGENT_FOCUS = 1 << 6,	/* by rules: for lines those of the focused functions, else all that
-				 * runs   inside of them, per thread */
-	AGENT_WINDOW = 1 << 7,	/* only while the <module> of the file window_file_hash runs */
-	AGENT_REGIONS = 1 << 8, /* only what a thread does inside a region of its own */
-	AGENT_OLD_PROBES =
-		1 << 9, /* no batches: serve python:function__entry, function__return, line
-			 * to other tracers, while their semaphores are raised, for ever */
+	AGENT_EACH = 1 << 4,
+	AGENT_AT_START = 1 << 5,
+	AGENT_FOCUS = 1 << 6,
+	AGENT_WINDOW = 1 << 7,
+	AGENT_REGIONS = 1 << 8,
+	AGENT_OLD_PROBES = 1 << 9,
 };
 
 /* Copied before pikos_agent returns. */

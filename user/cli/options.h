@@ -109,7 +109,7 @@ struct options {
 	enum source_choice source;
 	enum c_calls_choice c_calls;
 	bool qualified; /* co_qualname instead of co_name where the source knows it */
-	bool regions;	/* only inside the regions that the program marks (probes/python/pikos.py) */
+	bool regions; /* only inside the regions that the program marks (probes/python/pikos.py) */
 	enum transport_choice transport;
 	uint64_t buffer_size; /* bytes per CPU, a power of two in 64K..1G; 0: default */
 

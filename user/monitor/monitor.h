@@ -56,8 +56,9 @@ int monitor__finish_target(struct monitor *monitor, uint32_t target,
 int monitor__lost(struct monitor *monitor, const char *reason, uint64_t count);
 
 /*
- * What the agent in a target has said (WIRE_SLOT_NOTICE), for the session to act on. wants_resend is
- * set by the monitor when an event has an id that it does not know, and cleared by WIRE_NOTICE_RESENT.
+ * What the agent in a target has said (WIRE_SLOT_NOTICE), for the session to act on. wants_resend
+ * is set by the monitor when an event has an id that it does not know, and cleared by
+ * WIRE_NOTICE_RESENT.
  */
 struct monitor_agent {
 	bool hooked, ended, wants_resend;

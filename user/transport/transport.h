@@ -49,8 +49,8 @@ int transport__add_to_epoll(struct transport *transport, int epoll_fd);
 int transport__drain(struct transport *transport, transport_fn handle, void *ctx, bool everything);
 
 /*
- * @brief Say that events of several processes come in batches of the agent, which are to be merged by
- * their events' times: batches are then held back until the others' have come, 100 ms at most.
+ * @brief Say that events of several processes come in batches of the agent, which are to be merged
+ * by their events' times: batches are then held back until the others' have come, 100 ms at most.
  */
 void transport__merge_batches(struct transport *transport);
 
