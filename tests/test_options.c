@@ -107,6 +107,8 @@ static void test_defaults(void **state)
 	assert_true(!o->duration_ns && !o->max_records && !o->buffer_size);
 	assert_false(o->buffered || o->plain || o->tree || o->lossless || o->strict || o->quiet ||
 		     o->verbose || o->progress || o->zmq_wait || o->zmq_insecure);
+	assert_int_equal(o->c_calls, C_CALLS_DEFAULT);
+	assert_false(o->qualified || o->regions || o->json);
 	options__free(o);
 }
 
@@ -344,7 +346,6 @@ static void test_unknown_options(void **state)
 	bad("pikos-trace --colour", "cannot use '--colour': no such option", "pikos-trace --help");
 	bad("pikos-trace -a", "cannot use '-a': no such option", "--help");
 	bad("pikos-trace --follow -p 1", "cannot use '--follow': no such option", "--help");
-	bad("pikos-trace --qualified -p 1", "cannot use '--qualified': no such option", "--help");
 	bad("pikos-trace -p 1 -qx", "cannot use '-x': no such option", "--help");
 	bad("pikos-trace --focussed-on=f", "cannot use '--focussed-on=f': no such option",
 	    "did you mean '--focused-on'?");
@@ -357,8 +358,6 @@ static void test_unknown_options(void **state)
 	    "write '--pid PID[,PID...]'");
 	bad("pikos-trace -v --output", "cannot use '--output': it needs FILE",
 	    "write '--output FILE'");
-	bad("pikos-trace --source agent -p 1",
-	    "cannot use '--source agent': not one of {auto,usdt}", "--help");
 	bad("pikos-trace --recording csw -p 1",
 	    "cannot use '--recording csw': not one of {screen,text,csv,zmq}",
 	    "did you mean '--recording csv'?");
@@ -419,6 +418,45 @@ static void test_conflicts(void **state)
 	    "cannot use '--lossless' with '--transport perfbuf': it needs the ring buffer", "auto");
 	options__free(good("pikos-trace function_memory --tree -o x.log -p 1"));
 	options__free(good("pikos-trace lines --plain -p 1"));
+}
+
+static void test_sources(void **state)
+{
+	struct options *o = good("pikos-trace --source agent --qualified --regions -p 1");
+
+	(void)state;
+	assert_int_equal(o->source, SOURCE_AGENT);
+	assert_int_equal(o->c_calls, C_CALLS_DEFAULT);
+	assert_true(o->qualified && o->regions);
+	options__free(o);
+	o = good("pikos-trace --c-calls -- python3 x.py");
+	assert_int_equal(o->source, SOURCE_AUTO);
+	assert_int_equal(o->c_calls, C_CALLS_ON);
+	options__free(o);
+	o = good("pikos-trace lines --source=agent --no-c-calls -p 1");
+	assert_int_equal(o->c_calls, C_CALLS_OFF);
+	options__free(o);
+	options__free(good("pikos-trace function_memory --source agent --c-calls -p 1"));
+	options__free(good("pikos-trace --source usdt --qualified -p 1"));
+	bad("pikos-trace --source ebpf -p 1",
+	    "cannot use '--source ebpf': not one of {auto,usdt,agent}", "--help");
+	bad("pikos-trace --source agnet -p 1",
+	    "cannot use '--source agnet': not one of {auto,usdt,agent}", "'--source agent'?");
+	bad("pikos-trace --c-calls --source usdt -p 1",
+	    "cannot use '--c-calls' with '--source usdt': the built-in probes do not see calls of "
+	    "C functions",
+	    "--source agent");
+	bad("pikos-trace --c-calls --no-c-calls -p 1",
+	    "cannot use '--c-calls' with '--no-c-calls': they contradict each other", "one of");
+	bad("pikos-trace lines --c-calls -p 1", "cannot use '--c-calls': the monitor is lines",
+	    "functions or function_memory");
+	bad("pikos-trace --c-calls line_memory -p 1",
+	    "cannot use '--c-calls': the monitor is line_memory", "functions or function_memory");
+	bad("pikos-trace --source agent --transport perfbuf -p 1",
+	    "cannot use '--source agent' with '--transport perfbuf': it needs the ring buffer",
+	    "auto");
+	bad("pikos-trace --c-calls --transport perfbuf -p 1",
+	    "cannot use '--c-calls' with '--transport perfbuf': it needs the ring buffer", "auto");
 }
 
 static void test_delimiters(void **state)
@@ -500,7 +538,13 @@ static void test_show(void **state)
 	options__free(o);
 	o = good("pikos-trace --list -p 5");
 	assert_int_equal(o->pids[0], 5);
+	assert_false(o->json);
 	options__free(o);
+	o = good("pikos-trace --json --list -p 5");
+	assert_true(o->json && o->action == ACTION_LIST);
+	options__free(o);
+	bad("pikos-trace --json -p 5", "cannot use '--json' without '--list'", "zmq");
+	bad("pikos-trace --features --json", "cannot use '--json' with '--features'", "--help");
 	o = good("pikos-trace --features -q");
 	assert_int_equal(o->action, ACTION_FEATURES);
 	options__free(o);
@@ -777,6 +821,7 @@ int main(void)
 		cmocka_unit_test(test_unknown_options),
 		cmocka_unit_test(test_numbers_in_range),
 		cmocka_unit_test(test_conflicts),
+		cmocka_unit_test(test_sources),
 		cmocka_unit_test(test_delimiters),
 		cmocka_unit_test(test_records),
 		cmocka_unit_test(test_too_many_filters),

@@ -19,7 +19,7 @@ _pikos_value()
 		_pikos_reply -f
 		;;
 	--recording) _pikos_reply -W "$2" ;;
-	--source) _pikos_reply -W "auto usdt" ;;
+	--source) _pikos_reply -W "auto usdt agent" ;;
 	--transport) _pikos_reply -W "auto ringbuf perfbuf" ;;
 	--zmq-pattern) _pikos_reply -W "pub push" ;;
 	--zmq-encoding) _pikos_reply -W "json msgpack" ;;
@@ -57,7 +57,8 @@ _pikos_trace()
 	done
 	_pikos_value "$previous" "screen text csv zmq" && return
 	if [[ $word == -* ]]; then
-		_pikos_reply -W "-- --pid --source --list --features --focused-on --filter --fields
+		_pikos_reply -W "-- --pid --source --list --json --features --focused-on --filter
+			--c-calls --no-c-calls --regions --fields --qualified
 			--recording --output --buffered --csv-delimiter --plain --tree
 			--zmq-endpoint --zmq-pattern --zmq-encoding --zmq-wait
 			--zmq-curve-secret-key --zmq-curve-public-key --zmq-insecure

@@ -142,7 +142,7 @@ static int set_show(struct options_parser *parser)
 				     name);
 	for (info = parser->table; info->name; info++)
 		if (parser__given(parser, info->name) && strcmp(info->name, name) != 0 &&
-		    !(list && !strcmp(info->name, "pid")) &&
+		    !(list && (!strcmp(info->name, "pid") || !strcmp(info->name, "json"))) &&
 		    info->offset != offsetof(struct options, quiet) &&
 		    info->offset != offsetof(struct options, verbose))
 			return parser__usage(parser, NULL, "cannot use '--%s' with '--%s'",
@@ -264,18 +264,43 @@ static int check_pairs(struct options_parser *parser)
 		{"zmq-insecure", "zmq-curve-secret-key", "with keys it is not insecure"},
 		{"zmq-insecure", "zmq-curve-public-key", "with keys it is not insecure"},
 		{"list", "features", "one at a time"},
+		{"c-calls", "no-c-calls", "they contradict each other"},
 	};
-	const struct options *options = parser->options;
 
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
 		if (parser__given(parser, pairs[i].a) && parser__given(parser, pairs[i].b))
 			return parser__usage(parser, "give one of them",
 					     "cannot use '--%s' with '--%s': %s", pairs[i].a,
 					     pairs[i].b, pairs[i].reason);
-	if (options->lossless && options->transport == TRANSPORT_PERFBUF)
+	return 0;
+}
+
+/* What the source or the transport cannot give. */
+static int check_source(struct options_parser *parser)
+{
+	const struct options *options = parser->options;
+	const char *needs_ring = options->source == SOURCE_AGENT  ? "--source agent"
+				 : options->c_calls == C_CALLS_ON ? "--c-calls"
+				 : options->lossless		  ? "--lossless"
+								  : NULL;
+
+	if (options->c_calls == C_CALLS_ON && options->source == SOURCE_USDT)
+		return parser__usage(parser,
+				     "the agent sees them: --source agent, or leave it to auto",
+				     "cannot use '--c-calls' with '--source usdt': the built-in "
+				     "probes do not see calls of C functions");
+	if (needs_ring && options->transport == TRANSPORT_PERFBUF)
 		return parser__usage(parser, "leave --transport to auto",
-				     "cannot use '--lossless' with '--transport perfbuf': "
-				     "it needs the ring buffer");
+				     "cannot use '%s' with '--transport perfbuf': "
+				     "it needs the ring buffer",
+				     needs_ring);
+	return 0;
+}
+
+static int check_zmq(struct options_parser *parser)
+{
+	const struct options *options = parser->options;
+
 	if (options->zmq_public_key_file && !options->zmq_secret_key_file)
 		return parser__usage(
 			parser, "add --zmq-curve-secret-key FILE",
@@ -335,6 +360,9 @@ static int check_records(struct options_parser *parser)
 	if (options->tree && !type.functions)
 		return parser__usage(parser, "it goes with functions or function_memory",
 				     "cannot use '--tree': the monitor is %s", options->monitor);
+	if (options->c_calls == C_CALLS_ON && !type.functions)
+		return parser__usage(parser, "it goes with functions or function_memory",
+				     "cannot use '--c-calls': the monitor is %s", options->monitor);
 	if (options->focus && !options->focus[strspn(options->focus, ", ")])
 		return parser__usage(parser,
 				     "for example: --focused-on gcd or --focused-on file.py:gcd",
@@ -348,10 +376,17 @@ int parser__finish(struct options_parser *parser)
 	int err;
 
 	err = check_pairs(parser);
+	if (!err)
+		err = check_source(parser);
+	if (!err)
+		err = check_zmq(parser);
 	if (err)
 		return err;
 	if (options->action != ACTION_TRACE)
 		return set_show(parser);
+	if (options->json)
+		return parser__usage(parser, "records as JSON are live: --recording zmq",
+				     "cannot use '--json' without '--list'");
 	err = options->pikos_run ? set_script(parser) : set_target(parser);
 	if (!err)
 		err = set_recording(parser);

@@ -183,6 +183,7 @@ static int set_endpoint(struct options_parser *parser, const char *arg)
 #define AT(member)	      offsetof(struct options, member)
 #define FLAG(member)	      .kind = OPTION_FLAG, .offset = AT(member)
 #define ACTION(action_)	      .kind = OPTION_ACTION, .value = (action_)
+#define VALUE(member, value_) .kind = OPTION_VALUE, .offset = AT(member), .value = (value_)
 #define STRING(member)	      .kind = OPTION_STRING, .offset = AT(member)
 #define LIST(member)	      .kind = OPTION_LIST, .offset = AT(member)
 #define CHOICE(member, words) .kind = OPTION_CHOICE, .offset = AT(member), .choices = (words)
@@ -198,7 +199,8 @@ static const char *const recordings[] = {[RECORDING_SCREEN] = "screen",
 					 NULL};
 static const char *const run_recordings[] = {
 	[RECORDING_SCREEN] = "screen", [RECORDING_TEXT] = "text", [RECORDING_CSV] = "csv", NULL};
-static const char *const sources[] = {[SOURCE_AUTO] = "auto", [SOURCE_USDT] = "usdt", NULL};
+static const char *const sources[] = {
+	[SOURCE_AUTO] = "auto", [SOURCE_USDT] = "usdt", [SOURCE_AGENT] = "agent", NULL};
 static const char *const transports[] = {[TRANSPORT_AUTO] = "auto",
 					 [TRANSPORT_RINGBUF] = "ringbuf",
 					 [TRANSPORT_PERFBUF] = "perfbuf",
@@ -217,12 +219,17 @@ const struct monitor_info options__monitors[] = {
 const struct option_info options__trace_table[] = {
 	{"pid", 'p', "PID[,PID...]", "trace these processes; repeatable", CALL(set_pids),
 	 .section = "What to trace"},
-	{"source", 0, "{auto,usdt}",
-	 "where events come from; usdt: the probes that\nthe interpreter was built with",
+	{"source", 0, "{auto,usdt,agent}",
+	 "where events come from; usdt: the probes that\n"
+	 "the interpreter was built with; agent: a library\n"
+	 "that we load into it; auto: usdt where it is\n"
+	 "enough, else for a program of ours the agent",
 	 CHOICE(source, sources)},
 	{"list", 0, NULL,
-	 "show the probes of -p PID, of FILE, or of the\npython3 of PATH, and exit",
+	 "show what the Python of -p PID, of FILE, or the\n"
+	 "python3 of PATH offers, and exit",
 	 ACTION(ACTION_LIST)},
+	{"json", 0, NULL, "with --list: for programs", FLAG(json)},
 	{"features", 0, NULL, "show the kernel features found, each with its\nrelease, and exit",
 	 ACTION(ACTION_FEATURES)},
 
@@ -237,7 +244,17 @@ const struct option_info options__trace_table[] = {
 	 "'field!=V1', 'change(field)'; repeatable, all\n"
 	 "must hold",
 	 CALL(add_filter)},
+	{"c-calls", 0, NULL,
+	 "functions: record calls of C functions, too; the\n"
+	 "agent sees them, and does so unless told not to",
+	 VALUE(c_calls, C_CALLS_ON)},
+	{"no-c-calls", 0, NULL, "leave them out", VALUE(c_calls, C_CALLS_OFF)},
+	{"regions", 0, NULL, "only inside the regions that the program marks", FLAG(regions)},
 	{"fields", 0, "+F[,+F...]", "extra leading columns: +pid, +tid, +time", LIST(fields)},
+	{"qualified", 0, NULL,
+	 "write co_qualname (Class.method), where the\n"
+	 "source knows it: the agent, CPython 3.11 on",
+	 FLAG(qualified)},
 
 	{"recording", 0, "{screen,text,csv,zmq}",
 	 "default screen, or what the suffix of -o says\n(.csv, .log, .txt)",
@@ -386,6 +403,9 @@ static int apply(struct options_parser *parser, const struct option_info *info, 
 		return 0;
 	case OPTION_ACTION:
 		parser->options->action = info->value;
+		return 0;
+	case OPTION_VALUE:
+		*(int *)at = info->value;
 		return 0;
 	case OPTION_STRING:
 		if (!*arg)

@@ -77,6 +77,7 @@ struct options {
 			 * with the script's <module> */
 	const char *script;    /* pikos_run: absolute path, as it stands in argv[1] */
 	const char *list_file; /* --list FILE; else NULL */
+	bool json;	       /* --list as JSON */
 
 	/* Which records. */
 	const char *focus; /* --focused-on, several joined by ','; NULL: none */
@@ -152,6 +153,7 @@ struct options_parser; /* private: parser.h */
 enum option_kind {
 	OPTION_FLAG,   /* bool, set */
 	OPTION_ACTION, /* enum action, to `value` */
+	OPTION_VALUE,  /* another enum, to `value` */
 	OPTION_STRING, /* const char *, not empty */
 	OPTION_LIST,   /* const char *, several joined by ',' */
 	OPTION_NUMBER, /* uint64_t in min..max */
