@@ -32,7 +32,7 @@ ASAN_OBJ := $(LIB_SRC:%.c=$(B)/asan/%.o)
 
 .DELETE_ON_ERROR:
 .PRECIOUS: $(B)/asan/%.o
-.PHONY: all help clean unit unit-programs e2e test bench fuzz format format-check install
+.PHONY: all help clean unit unit-programs e2e test bench fuzz pythons format format-check install
 
 all: $(B)/pikos-trace $(B)/pikos-run $(B)/libpikos.a $(B)/libpikos.so ## the commands and the library
 
@@ -101,6 +101,9 @@ e2e: all ## end-to-end tests; need root
 	$(Q)tests/e2e/run
 
 test: unit e2e ## all tests
+
+pythons: ## Debian's other CPythons for the tests, into build/pythons/, once; needs root
+	$(Q)scripts/pythons bullseye trixie sid
 
 bench: all ## figures, printed and in build/bench.json; needs root; BENCH=options
 	$(Q)scripts/bench $(BENCH)
