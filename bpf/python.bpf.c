@@ -13,6 +13,7 @@
 #include "bpf/state.bpf.h"
 #include "bpf/core_compat.bpf.h"
 #include "bpf/arguments.bpf.h"
+#include "bpf/sites.bpf.h"
 #include "bpf/codes.bpf.h"
 #include "bpf/generators.bpf.h"
 
@@ -25,17 +26,6 @@ struct occurrence {
 	__u8 type;	 /* enum wire_type */
 	__u64 generator; /* WIRE_SITE_GENERATORS: its frame if it is one */
 };
-
-static __always_inline __u32 site_index(struct pt_regs *ctx, __u32 tgid)
-{
-	struct site_key key = {.ip = PT_REGS_IP(ctx), .tgid = tgid};
-	__u32 *found;
-
-	if (has_attach_cookie)
-		return bpf_get_attach_cookie(ctx);
-	found = bpf_map_lookup_elem(&site_addresses, &key);
-	return found ? *found : WIRE_MAX_SITES;
-}
 
 /* ------------------------------------------------------------------ window and focus */
 

@@ -27,11 +27,17 @@ static __always_inline void fill_head(struct wire_head *head, __u8 kind, __u8 ty
 	head->time = bpf_ktime_get_ns();
 }
 
+static __always_inline void count_lost_events(struct wire_target *target, enum wire_reason reason,
+					      __u64 count)
+{
+	__sync_fetch_and_add(&target->lost[reason], count);
+	__sync_fetch_and_add(&target->unreported[reason], count);
+	target->any_unreported = 1;
+}
+
 static __always_inline void count_lost(struct wire_target *target, enum wire_reason reason)
 {
-	__sync_fetch_and_add(&target->lost[reason], 1);
-	__sync_fetch_and_add(&target->unreported[reason], 1);
-	target->any_unreported = 1;
+	count_lost_events(target, reason, 1);
 }
 
 /*

@@ -59,6 +59,7 @@ enum wire_reason {
 	WIRE_BUFFER_FULL,
 	WIRE_UNREADABLE_STRING,
 	WIRE_MAP_FULL,
+	WIRE_UNREADABLE_BATCH, /* of the agent: not where it said, or not what it said */
 	WIRE_N_REASONS,
 };
 
@@ -231,7 +232,6 @@ struct wire_target {
 	__u32 execs;	    /* it has become another program so many times */
 	__u32 exited;	    /* a thread has: then whose rights the last one had */
 	__u32 exit_uid, exit_gid;
-	__u8 pad[16];
 };
 
 _Static_assert(sizeof(struct wire_target) == 128, "one or two cache lines");

@@ -96,6 +96,7 @@ static void choose_programs(struct kernel *kernel, const struct kernel_config *c
 	bpf_program__set_autoload(bpf->progs.on_line, config->lines);
 	bpf_program__set_autoload(bpf->progs.on_return_of_script,
 				  config->lines && config->window_script);
+	bpf_program__set_autoload(bpf->progs.on_batch, config->agent);
 	bpf_program__set_autoload(bpf->progs.on_signal, config->lossless);
 	bpf_program__set_autoload(bpf->progs.fill_cpu_offsets,
 				  config->memory && bpf->rodata->has_percpu_rss);
@@ -318,6 +319,7 @@ struct bpf_program *kernel__program(const struct kernel *kernel, enum kernel_pro
 		[KERNEL_ON_LINE] = kernel->bpf->progs.on_line,
 		[KERNEL_ON_RETURN_OF_SCRIPT] = kernel->bpf->progs.on_return_of_script,
 		[KERNEL_ON_NOTHING] = kernel->bpf->progs.on_nothing,
+		[KERNEL_ON_BATCH] = kernel->bpf->progs.on_batch,
 		[KERNEL_ON_START] = kernel->bpf->progs.on_start,
 	};
 

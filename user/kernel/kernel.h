@@ -32,6 +32,7 @@ struct kernel_config {
 	bool memory; /* RSS and VMS */
 	bool focus;  /* rules will be set */
 	bool lossless;
+	bool agent; /* batches of an agent may come */
 	enum kernel_transport transport;
 	uint32_t buffer_size;	   /* bytes per CPU, a power of two */
 	const char *window_script; /* file name of the script whose <module> is the window */
@@ -45,6 +46,7 @@ enum kernel_program {
 	KERNEL_ON_LINE,
 	KERNEL_ON_RETURN_OF_SCRIPT,
 	KERNEL_ON_NOTHING, /* only raises a semaphore */
+	KERNEL_ON_BATCH,   /* of an agent: kernel_config.agent */
 	KERNEL_ON_START,   /* stops the process: its libraries are mapped now */
 	N_KERNEL_PROGRAMS,
 };
