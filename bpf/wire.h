@@ -281,6 +281,12 @@ struct wire_rule {
 enum filter_mode { FILTER_OFF, FILTER_KEEP, FILTER_DROP };
 enum focus_mode { FOCUS_OFF, FOCUS_INSIDE, FOCUS_LINES };
 
+/*
+ * co_name of the functions of probes/python/pikos.py that enter and leave regions: with --regions
+ * they are no events, though a part of them runs inside.
+ */
+#define WIRE_REGION_MARK "<pikos>"
+
 /* Strings that a filter names, for `field=V1,V2` decided in the kernel. */
 enum wire_filter_field { WIRE_FILTER_FUNCTION, WIRE_FILTER_FILENAME };
 

@@ -37,12 +37,14 @@
  * the caller is the main thread, holds the GIL and stands in front of Py_RunMain: hook before
  * returning. AGENT_FOCUS: by rules; for lines those of the focused functions, else all that runs
  * inside of them, per thread. AGENT_WINDOW: only while the <module> of the file window_file_hash
- * runs. AGENT_REGIONS: only what a thread does inside a region of its own. AGENT_OLD_PROBES: no
+ * runs. AGENT_REGIONS: only what a thread does inside a region of its own, and a focus counts from
+ * its next entry there; functions called AGENT_REGION_MARK make regions, neither they nor the C
+ * calls of theirs are events. AGENT_OLD_PROBES: no
  * batches, but python:function__entry, function__return and line for other tracers, while their
  * semaphores are raised, for ever. */
 enum agent_flag {
-	AGENT_LINES = 1 << 0,	/* lines; else calls and returns */
-	AGENT_C_CALLS = 1 << 1, /* and those of C functions */
+	AGENT_LINES = 1 << 0,	  /* lines; else calls and returns */
+	AGENT_C_CALLS = 1 << 1,	  /* and those of C functions */
 	AGENT_QUALIFIED = 1 << 2, /* names are co_qualname where there is one (3.11) */
 	AGENT_TIMES = 1 << 3,	  /* each event has its time */
 	AGENT_EACH = 1 << 4,
@@ -83,7 +85,10 @@ enum agent_request {
 	AGENT_START = 1,    /* argument: struct agent_config */
 	AGENT_REGION_ENTER, /* argument: NULL */
 	AGENT_REGION_LEAVE,
+	AGENT_REGION_SEMAPHORE, /* argument: const unsigned short **, to be set */
 };
+
+#define AGENT_REGION_MARK WIRE_REGION_MARK
 
 #define AGENT_ENTRY "pikos_agent"
 
@@ -93,7 +98,12 @@ enum agent_request {
  * WIRE_NOTICE_HOOKED says when it is done.
  *
  * AGENT_REGION_ENTER, _LEAVE: hit the probe of that name with the calling thread (for
- * probes/python/pikos.py, by ctypes). Cheap when nobody is attached; never fail.
+ * probes/python/pikos.py, by ctypes). Cheap when nobody is attached; never fail. Regions nest: a
+ * thread's depth is counted while AGENT_REGIONS holds, and a leave at depth 0 changes nothing,
+ * since the region may have been entered before.
+ *
+ * AGENT_REGION_SEMAPHORE: where region__enter's semaphore lies, so that a program asks itself, not
+ * us, whether anybody wants to know of its regions.
  *
  * @return 0, or minus an enum agent_refusal
  */
