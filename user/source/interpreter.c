@@ -8,15 +8,13 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "process/maps.h"
 #include "source/interpreter.h"
 
 #if defined(__x86_64__)
@@ -30,7 +28,6 @@
 #define SCAN_CHUNK   (64 << 10)
 #define SCAN_OVERLAP 128
 #define MAX_SCAN     (64 << 20) /* bytes of one file; a libpython has 5 MiB */
-#define MAX_MAPS     (64 << 20) /* bytes of /proc/PID/maps */
 #define MAX_ENVIRON  (4 << 20)
 #define MAX_TRIES    16 /* mapped files with a Python's name that are opened */
 
@@ -49,14 +46,6 @@ enum {
 	SYM_FREE_THREADED, /* 3.13 on, in builds with Py_GIL_DISABLED only */
 	SYM_PYPY,
 	SYM_COUNT,
-};
-
-/* One line of /proc/PID/maps. */
-struct mapping {
-	unsigned long long start, end, offset, ino;
-	unsigned int dev_major, dev_minor;
-	char perms[5];
-	const char *path; /* up to the end of the line; "" if it has none */
 };
 
 /* A search through the parts of the file that are mapped read-only. */
@@ -432,127 +421,6 @@ const struct interpreter_info *interpreter__info(const struct interpreter *in)
 	return &in->info;
 }
 
-/* Opens a file of /proc/PID for reading. A process that ended has ENOENT or ESRCH everywhere. */
-static int open_proc(pid_t pid, const char *name, int flags)
-{
-	char path[96];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	fd = open(path, flags | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	return fd;
-}
-
-/* Turns a path descriptor of what may be anything into one to read from, and closes the former. */
-static int reopen_regular(int path_fd)
-{
-	char path[32];
-	struct stat st;
-	int fd, err;
-
-	if (fstat(path_fd, &st) < 0) {
-		err = -errno;
-		goto out;
-	}
-	/* Opening a device or a FIFO would do something. */
-	if (!S_ISREG(st.st_mode)) {
-		err = -ENOEXEC;
-		goto out;
-	}
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", path_fd);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	err = fd < 0 ? -errno : fd;
-out:
-	close(path_fd);
-	return err;
-}
-
-/* The file of a mapping by its name in the target's root, if that still names it. */
-static int open_by_name(pid_t pid, const struct mapping *map)
-{
-	struct open_how how = {.flags = O_PATH | O_CLOEXEC,
-			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
-	struct stat st;
-	int root, fd;
-
-	root = open_proc(pid, "root", O_PATH | O_DIRECTORY);
-	if (root < 0)
-		return root;
-	fd = (int)syscall(SYS_openat2, root, map->path, &how, sizeof(how));
-	if (fd < 0)
-		fd = -errno;
-	close(root);
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) < 0 || st.st_ino != map->ino ||
-	    st.st_dev != makedev(map->dev_major, map->dev_minor)) {
-		close(fd);
-		return -ENOENT;
-	}
-	return reopen_regular(fd);
-}
-
-static int open_mapping(pid_t pid, const struct mapping *map)
-{
-	char name[64];
-	int fd;
-
-	snprintf(name, sizeof(name), "map_files/%llx-%llx", map->start, map->end);
-	fd = open_proc(pid, name, O_PATH);
-	if (fd >= 0)
-		fd = reopen_regular(fd);
-	/* map_files wants CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN */
-	return fd >= 0 ? fd : open_by_name(pid, map);
-}
-
-/* The path of the line stays in the line, of which the newline is cut. */
-static bool parse_mapping(char *line, struct mapping *map)
-{
-	int path = 0;
-
-	line[strcspn(line, "\n")] = '\0';
-	if (sscanf(line, "%llx-%llx %4s %llx %x:%x %llu %n", &map->start, &map->end, map->perms,
-		   &map->offset, &map->dev_major, &map->dev_minor, &map->ino, &path) < 7)
-		return false;
-	map->path = path > 0 ? line + path : "";
-	return true;
-}
-
-/*
- * Calls visit for each executable mapping until it returns non-zero, which is the result; 0 at the
- * end, -errno if the process cannot be read.
- */
-static int for_each_mapping(pid_t pid, int (*visit)(const struct mapping *map, void *arg),
-			    void *arg)
-{
-	char *line = NULL;
-	size_t size = 0, total = 0;
-	struct mapping map;
-	ssize_t len;
-	FILE *maps;
-	int fd, err = 0;
-
-	fd = open_proc(pid, "maps", O_RDONLY);
-	if (fd < 0)
-		return fd;
-	maps = fdopen(fd, "r");
-	if (!maps) {
-		err = -errno;
-		close(fd);
-		return err;
-	}
-	while (err == 0 && total < MAX_MAPS && (len = getline(&line, &size, maps)) > 0) {
-		total += (size_t)len;
-		if (parse_mapping(line, &map) && map.perms[2] == 'x')
-			err = visit(&map, arg);
-	}
-	free(line);
-	fclose(maps);
-	return err;
-}
-
 /* What was found in a process that is not its executable. */
 struct search {
 	pid_t pid;
@@ -584,7 +452,7 @@ static int visit_library(const struct mapping *map, void *arg)
 	search->last_ino = map->ino;
 	if (search->tries++ == MAX_TRIES)
 		return 1;
-	fd = open_mapping(search->pid, map);
+	fd = maps__open(search->pid, map);
 	if (fd < 0) {
 		search->err = fd;
 		return 0;
@@ -606,7 +474,7 @@ static int visit_library(const struct mapping *map, void *arg)
 static void find_exe_bias(struct interpreter *in)
 {
 	__u64 pair[2], entry = elf_notes__header(in->elf)->entry.addr;
-	int fd = open_proc(in->info.pid, "auxv", O_RDONLY);
+	int fd = process__open(in->info.pid, "auxv", O_RDONLY);
 	int i;
 
 	if (fd < 0)
@@ -631,7 +499,7 @@ static int python_jit_of_environ(pid_t pid)
 	ssize_t len;
 	FILE *file;
 
-	fd = open_proc(pid, "environ", O_RDONLY);
+	fd = process__open(pid, "environ", O_RDONLY);
 	file = fd < 0 ? NULL : fdopen(fd, "r");
 	if (!file) {
 		if (fd >= 0)
@@ -673,7 +541,7 @@ enum interpreter_jit interpreter__jit_now(const struct interpreter *in)
 	on = python_jit_of_environ(in->info.pid);
 	if (on == 0)
 		return INTERPRETER_JIT_OFF;
-	if (on == 1 || for_each_mapping(in->info.pid, visit_compiled_code, NULL) == 1)
+	if (on == 1 || maps__each(in->info.pid, visit_compiled_code, NULL) == 1)
 		return INTERPRETER_JIT_ON;
 	return in->info.jit;
 }
@@ -681,7 +549,7 @@ enum interpreter_jit interpreter__jit_now(const struct interpreter *in)
 /* A zombie and a kernel thread have a directory in /proc, but no executable. */
 static bool exists(pid_t pid)
 {
-	int fd = pid > 0 ? open_proc(pid, "", O_PATH) : -1;
+	int fd = pid > 0 ? process__open(pid, "", O_PATH) : -1;
 
 	if (fd < 0)
 		return false;
@@ -695,9 +563,9 @@ static int open_exe(pid_t pid, struct interpreter **out)
 	ssize_t len;
 	int fd;
 
-	fd = open_proc(pid, "exe", O_PATH);
+	fd = process__open(pid, "exe", O_PATH);
 	if (fd >= 0)
-		fd = reopen_regular(fd);
+		fd = process__reopen(fd);
 	if (fd < 0)
 		return fd;
 	snprintf(name, sizeof(name), "/proc/%d/exe", (int)pid);
@@ -721,7 +589,7 @@ int interpreter__of_pid(pid_t pid, struct interpreter **out, struct interpreter_
 	if (in->info.kind == INTERPRETER_CPYTHON || in->info.kind == INTERPRETER_PYPY) {
 		find_exe_bias(in);
 	} else {
-		err = for_each_mapping(pid, visit_library, &search);
+		err = maps__each(pid, visit_library, &search);
 		if (search.found) {
 			interpreter__free(in);
 			in = search.found;
