@@ -40,6 +40,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_tid)
 	if (!target)
 		return 0;
 	bpf_map_delete_elem(&focus_depths, &tid);
+	bpf_map_delete_elem(&region_depths, &tid);
 	bpf_map_delete_elem(&thread_states, &tid);
 	/* Before the first instruction of the new program. */
 	if (target->exec_stop)
@@ -98,6 +99,7 @@ int BPF_PROG(on_thread_exit, struct task_struct *task)
 	target->exit_gid = BPF_CORE_READ(task, cred, fsgid.val);
 	target->exited = 1;
 	bpf_map_delete_elem(&focus_depths, &tid);
+	bpf_map_delete_elem(&region_depths, &tid);
 	bpf_map_delete_elem(&thread_states, &tid);
 	return 0;
 }

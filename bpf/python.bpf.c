@@ -27,7 +27,14 @@ struct occurrence {
 	__u64 generator; /* WIRE_SITE_GENERATORS: its frame if it is one */
 };
 
-/* ------------------------------------------------------------------ window and focus */
+/* ------------------------------------------------------------------ region, window and focus */
+
+static __always_inline bool in_region(void)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+
+	return bpf_map_lookup_elem(&region_depths, &tid) != NULL;
+}
 
 static __always_inline bool is_script_module(const struct code_info *code)
 {
@@ -205,6 +212,8 @@ static __always_inline int handle(struct pt_regs *ctx, __u8 type)
 	now.target = bpf_map_lookup_elem(&targets, &index);
 	if (!now.target || now.target->tgid != tgid)
 		return 0;
+	if (filter_regions && !in_region())
+		return 0;
 	name = (const char *)read_argument(ctx, &site->name);
 	file = (const char *)read_argument(ctx, &site->file);
 	first_line = now.line = read_argument(ctx, &site->line);
@@ -214,6 +223,8 @@ static __always_inline int handle(struct pt_regs *ctx, __u8 type)
 		count_lost(now.target, WIRE_UNREADABLE_STRING);
 		return 0;
 	}
+	if (filter_regions && now.code->name_hash == region_name_hash)
+		return 0;
 	if (site->flags & WIRE_SITE_GENERATORS && (type == WIRE_CALL || filter_focus))
 		now.generator = generator_frame(site, where, name,
 						type == WIRE_CALL ? &first_line : &ignored);

@@ -11,8 +11,10 @@
 __weak const volatile bool emit_memory = false;	 /* RSS and VMS with every event */
 __weak const volatile bool emit_to_perf = false; /* events through the perf buffer */
 __weak const volatile __u32 filter_focus = FOCUS_OFF;
-__weak const volatile bool filter_window = false; /* only while a script's <module> runs */
-__weak const volatile __u64 module_name_hash = 0; /* of `<module>` */
+__weak const volatile bool filter_window = false;  /* only while a script's <module> runs */
+__weak const volatile bool filter_regions = false; /* only inside regions: regions.bpf.c */
+__weak const volatile __u64 region_name_hash = 0;  /* of WIRE_REGION_MARK */
+__weak const volatile __u64 module_name_hash = 0;  /* of `<module>` */
 __weak const volatile __u64 window_file_hash = 0;
 __weak const volatile __u32 filter_types = 0; /* bit per enum wire_type that is kept */
 __weak const volatile __u32 filter_names = 0; /* enum filter_mode of filter_strings */
@@ -155,6 +157,14 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } focus_depths __weak SEC(".maps");
+
+/* Regions that a thread is in, by tid; a thread outside has no entry. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, __u32);
+} region_depths __weak SEC(".maps");
 
 /* Generators that run and whose entry was counted in focus_depths: WIRE_SITE_GENERATORS. */
 struct frame_key {

@@ -79,6 +79,8 @@ static void set_knobs(struct kernel *kernel, const struct kernel_config *config,
 	knobs->max_unread_paused = config->lossless ? kernel->ring_size / 2 : 0;
 	if (getrandom((void *)&knobs->hash_seed, sizeof(knobs->hash_seed), 0) < 0)
 		knobs->hash_seed = (uintptr_t)kernel; /* only makes collisions harder */
+	knobs->filter_regions = config->regions;
+	knobs->region_name_hash = kernel__hash(kernel, WIRE_REGION_MARK, strlen(WIRE_REGION_MARK));
 	knobs->module_name_hash = kernel__hash(kernel, "<module>", strlen("<module>"));
 	if (config->window_script) {
 		knobs->filter_window = true;
@@ -96,6 +98,8 @@ static void choose_programs(struct kernel *kernel, const struct kernel_config *c
 	bpf_program__set_autoload(bpf->progs.on_line, config->lines);
 	bpf_program__set_autoload(bpf->progs.on_return_of_script,
 				  config->lines && config->window_script);
+	bpf_program__set_autoload(bpf->progs.on_region_enter, config->regions);
+	bpf_program__set_autoload(bpf->progs.on_region_leave, config->regions);
 	bpf_program__set_autoload(bpf->progs.on_batch, config->agent);
 	bpf_program__set_autoload(bpf->progs.on_signal, config->lossless);
 	bpf_program__set_autoload(bpf->progs.fill_cpu_offsets,
@@ -319,6 +323,8 @@ struct bpf_program *kernel__program(const struct kernel *kernel, enum kernel_pro
 		[KERNEL_ON_LINE] = kernel->bpf->progs.on_line,
 		[KERNEL_ON_RETURN_OF_SCRIPT] = kernel->bpf->progs.on_return_of_script,
 		[KERNEL_ON_NOTHING] = kernel->bpf->progs.on_nothing,
+		[KERNEL_ON_REGION_ENTER] = kernel->bpf->progs.on_region_enter,
+		[KERNEL_ON_REGION_LEAVE] = kernel->bpf->progs.on_region_leave,
 		[KERNEL_ON_BATCH] = kernel->bpf->progs.on_batch,
 		[KERNEL_ON_START] = kernel->bpf->progs.on_start,
 	};

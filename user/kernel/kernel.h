@@ -45,9 +45,11 @@ enum kernel_program {
 	KERNEL_ON_RETURN,
 	KERNEL_ON_LINE,
 	KERNEL_ON_RETURN_OF_SCRIPT,
-	KERNEL_ON_NOTHING, /* only raises a semaphore */
-	KERNEL_ON_BATCH,   /* of an agent: kernel_config.agent */
-	KERNEL_ON_START,   /* stops the process: its libraries are mapped now */
+	KERNEL_ON_NOTHING,	/* only raises a semaphore */
+	KERNEL_ON_REGION_ENTER, /* kernel_config.regions */
+	KERNEL_ON_REGION_LEAVE,
+	KERNEL_ON_BATCH, /* of an agent: kernel_config.agent */
+	KERNEL_ON_START, /* stops the process: its libraries are mapped now */
 	N_KERNEL_PROGRAMS,
 };
 
