@@ -6,14 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bpf/libbpf.h>
-#include <linux/perf_event.h>
 
 #include "errors.h"
 #include "source/debug_offsets.h"
+#include "source/uprobe.h"
 
 #define MAX_LINKS (USDT_SITES_PER_TARGET + 1)
 
@@ -247,46 +246,16 @@ void usdt__free(struct usdt *usdt)
 	free(usdt);
 }
 
-/* The kernel's number for events of type uprobe. */
-static int uprobe_type(void)
-{
-	char text[16] = {0};
-	int fd = open("/sys/bus/event_source/devices/uprobe/type", O_RDONLY | O_CLOEXEC);
-	ssize_t got = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-
-	if (fd >= 0)
-		close(fd);
-	return got > 0 ? atoi(text) : -ENOENT;
-}
-
-/*
- * Without a program: an event that has one waits for a grace period of its readers, 100 ms, before
- * it takes breakpoints and semaphores away.
- */
 int usdt__sweep(const struct usdt *usdt)
 {
-	int err = 0, type = uprobe_type();
+	int err = 0;
 
-	if (type < 0)
-		return type;
 	/* Backwards: breakpoints go at their first hit, what is never hit was attached last. */
 	for (int i = usdt->n_links - 1; i >= 0; i--) {
 		const struct point *point = &usdt->points[i];
-		struct perf_event_attr attr = {
-			.type = type,
-			.size = sizeof(attr),
-			.disabled = 1,
-			.config = point->semaphore << 32, /* ref_ctr_offset */
-			.uprobe_path = (uintptr_t)usdt->path,
-			.probe_offset = point->offset,
-		};
-		int fd =
-			syscall(SYS_perf_event_open, &attr, getpid(), -1, -1, PERF_FLAG_FD_CLOEXEC);
+		int failed = uprobe__sweep(usdt->path, point->offset, point->semaphore);
 
-		if (fd < 0)
-			err = -errno;
-		else
-			close(fd);
+		err = failed ? failed : err;
 	}
 	return err;
 }
