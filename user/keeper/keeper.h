@@ -20,6 +20,7 @@
 
 struct keeper_config {
 	bool lines;
+	bool regions;	 /* only what happens inside regions counts: their probes, too */
 	bool script_end; /* lines of a script's <module>: its return is watched */
 	/* The caller's own descriptors, which the keeper is not to hold; see keeper__descriptors.
 	 */

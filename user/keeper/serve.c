@@ -21,6 +21,8 @@
 #include "keeper/rights.h"
 #include "process/identity.h"
 #include "process/reader.h"
+#include "source/agent_file.h"
+#include "source/regions.h"
 #include "source/usdt.h"
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)
@@ -41,6 +43,7 @@ struct kept { /* one target */
 	int pidfd;
 	struct interpreter *interpreter;
 	struct usdt *usdt;
+	struct regions *regions;
 	struct bpf_link *start;	   /* stops it at its first instruction */
 	struct identity *reads_as; /* whose rights the last reader has */
 };
@@ -92,9 +95,11 @@ static void detach(struct server *server, uint32_t index)
 
 	server->targets[index].tgid = 0;
 	usdt__free(kept->usdt);
+	regions__free(kept->regions);
 	bpf_link__destroy(kept->start);
 	interpreter__free(kept->interpreter);
 	kept->usdt = NULL;
+	kept->regions = NULL;
 	kept->start = NULL;
 	kept->interpreter = NULL;
 }
@@ -167,6 +172,23 @@ static int renew_reader(struct server *server, uint32_t index, int *fd)
 	return *fd < 0 ? -EACCES : 0;
 }
 
+/* After the agent, whose library has them. */
+static int attach_regions(struct server *server, uint32_t index, struct interpreter_reason *why)
+{
+	struct kept *kept = &server->kept[index];
+	int err = 0, library;
+
+	if (!server->config.regions)
+		return 0;
+	library = agent_file__open(NULL, 0); /* missing: then what is mapped must do */
+	kept->regions = regions__attach(server->kernel, kept->pid, library, why);
+	if (!kept->regions)
+		err = -errno;
+	if (library >= 0)
+		close(library);
+	return err;
+}
+
 static int attach_python(struct server *server, uint32_t index, struct keeper_attached *attached)
 {
 	struct kept *kept = &server->kept[index];
@@ -177,10 +199,14 @@ static int attach_python(struct server *server, uint32_t index, struct keeper_at
 		.lines = server->config.lines,
 		.script_end = server->config.script_end,
 	};
+	int err;
 
 	kept->usdt = usdt__attach(&request, kept->interpreter, &attached->why);
 	if (!kept->usdt)
 		return -errno;
+	err = attach_regions(server, index, &attached->why);
+	if (err)
+		return err;
 	attached->result = KEEPER_ATTACHED;
 	attached->reader_fd = make_reader(kept, identity__of_pid(kept->pid));
 	__atomic_store_n(&server->targets[index].tgid, kept->pid, __ATOMIC_RELEASE);
@@ -334,6 +360,9 @@ static void *sweep(void *ctx)
 		for (uint32_t i = 0; i < server->n_kept; i++)
 			if (server->kept[i].usdt && !is_swept(server, i))
 				usdt__sweep(server->kept[i].usdt);
+		for (uint32_t i = 0; i < server->n_kept; i++)
+			if (server->kept[i].regions)
+				regions__sweep(server->kept[i].regions);
 		pthread_mutex_unlock(&server->attachments);
 	}
 	return NULL;

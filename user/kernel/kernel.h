@@ -28,9 +28,10 @@ struct kernel_list {
 };
 
 struct kernel_config {
-	bool lines;  /* line events; else calls and returns */
-	bool memory; /* RSS and VMS */
-	bool focus;  /* rules will be set */
+	bool lines;   /* line events; else calls and returns */
+	bool memory;  /* RSS and VMS */
+	bool focus;   /* rules will be set */
+	bool regions; /* only what threads do inside their regions */
 	bool lossless;
 	bool agent; /* batches of an agent may come */
 	enum kernel_transport transport;

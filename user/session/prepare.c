@@ -41,6 +41,7 @@ static void configure(struct session *session)
 	config->lines = is_lines(options);
 	config->memory = session->output.type.memory;
 	config->focus = options->focus;
+	config->regions = options->regions;
 	config->lossless = options->lossless;
 	/* One ring per CPU beats the perf buffer everywhere: no lock is shared, nothing copied. */
 	config->transport =
@@ -81,6 +82,7 @@ static int load(struct session *session)
 {
 	const struct keeper_config keeper = {
 		.lines = session->config.lines,
+		.regions = session->config.regions,
 		.script_end = session->config.lines && session->options->pikos_run,
 		.descriptors = session->descriptors,
 		.n_descriptors = session->n_descriptors,
