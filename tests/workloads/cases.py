@@ -604,12 +604,15 @@ def hostile_functions():
     return made
 
 
+HOSTILE_FUNCTIONS = []
+
+
 def prepare_names_hostile():
-    LONG["hostile"] = hostile_functions()
+    HOSTILE_FUNCTIONS.extend(hostile_functions())
 
 
 def case_names_hostile():
-    for function in LONG["hostile"]:
+    for function in HOSTILE_FUNCTIONS:
         function()
 
 
