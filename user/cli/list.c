@@ -1,20 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "cli/list.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
-#include "errors.h"
+#include "cli/doctor.h"
 #include "kernel/features.h"
 #include "log.h"
 #include "monitor/text.h"
-#include "source/interpreter.h"
-#include "source/usdt.h"
 
 char *list__features(void)
 {
@@ -54,82 +49,123 @@ static void write_safely(FILE *out, const char *path)
 	free(escaped);
 }
 
-static void write_probe(FILE *out, const struct usdt_probe *probe)
+static void write_build(FILE *out, const struct doctor *doctor)
 {
-	fprintf(out, "%-28s 0x%-10llx 0x%-10llx %s\n", probe->name, (unsigned long long)probe->addr,
-		(unsigned long long)probe->semaphore_addr, probe->args_text);
+	static const char *const jits[] = {
+		[INTERPRETER_JIT_NONE] = "no JIT",
+		[INTERPRETER_JIT_OFF] = "JIT switched off (PYTHON_JIT=0)",
+		[INTERPRETER_JIT_DORMANT] = "JIT built in, not seen in use",
+		[INTERPRETER_JIT_ON] = "JIT on",
+	};
+	const struct interpreter_info *info = interpreter__info(doctor->in);
+
+	fprintf(out, "%-16s %s, %s, %s, %s\n", "build",
+		info->in_library ? "shared library"
+		: doctor->is_pie ? "executable, PIE"
+				 : "executable, not PIE",
+		info->free_threaded ? "free-threaded" : "with the GIL", jits[info->jit],
+		doctor->is_debug ? "debug" : "release");
 }
 
-static void write_monitor(FILE *out, const struct interpreter *in, const char *name, bool lines)
+static void write_head(FILE *out, const struct doctor *doctor)
 {
-	struct interpreter_reason why;
-
-	if (interpreter__check(in, usdt__needs(lines, false), &why))
-		fprintf(out, "%-28s no: %s\n", name, why.text);
-	else
-		fprintf(out, "%-28s yes\n", name);
-}
-
-static void describe(FILE *out, const struct interpreter *in)
-{
-	const struct interpreter_info *info = interpreter__info(in);
+	const struct interpreter_info *info = interpreter__info(doctor->in);
 	char words[64];
 
-	fprintf(out, "%s, %s ", interpreter__describe(in, words, sizeof(words)),
-		info->in_library ? "library" : "executable");
+	fputs(interpreter__describe(doctor->in, words, sizeof(words)), out);
+	if (info->pid)
+		fprintf(out, ", PID %d", info->pid);
+	fprintf(out, "\n%-16s ", "file");
 	write_safely(out, info->path);
-	fprintf(out, "\n\n%-28s %-12s %-12s %s\n", "probe", "address", "semaphore", "arguments");
-	for (int i = 0; i < elf_notes__count(info->elf); i++)
-		write_probe(out, elf_notes__probe(info->elf, i));
-	fprintf(out, "\n%-28s %s\n", "monitor", "source usdt");
-	for (int i = 0; options__monitors[i].name; i++)
-		write_monitor(out, in, options__monitors[i].name,
-			      !strncmp(options__monitors[i].name, "line", strlen("line")));
+	if (*doctor->executable) {
+		fprintf(out, "\n%-16s ", "executable");
+		write_safely(out, doctor->executable);
+		fputs(doctor->is_pie ? " (PIE)" : " (not PIE)", out);
+	}
+	fputc('\n', out);
+	if (info->kind == INTERPRETER_CPYTHON)
+		write_build(out, doctor);
 }
 
-static int open_file(const char *path, struct interpreter **in, struct interpreter_reason *why)
+static void write_probe(FILE *out, const struct doctor_probe *probe)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), err;
+	char raised[16] = "-", where[24] = "-";
 
-	if (fd < 0)
-		return -errno;
-	err = interpreter__open_fd(fd, path, in, why);
-	close(fd);
-	return err;
+	if (probe->raised >= 0)
+		snprintf(raised, sizeof(raised), "%d", probe->raised);
+	if (probe->first)
+		snprintf(where, sizeof(where), "0x%llx", (unsigned long long)probe->first->addr);
+	fprintf(out, "%-26s %-10s %-9s %s%s%s\n", probe->name, where, raised,
+		!probe->is_ours ? "not used"
+		: probe->fires	? "yes"
+				: "no",
+		*probe->why ? ": " : "", probe->why);
+}
+
+static void write_monitors(FILE *out, const struct doctor *doctor)
+{
+	const bool running = interpreter__info(doctor->in)->pid != 0;
+
+	fprintf(out, "\n%-26s %-10s %-9s %s\n", "monitor", "built-in", "agent",
+		running ? "--source auto, -p PID" : "--source auto, run with --");
+	for (int i = 0; i < doctor->n_monitors; i++) {
+		const struct doctor_monitor *monitor = &doctor->monitors[i];
+		const char *source = doctor__auto(monitor, running);
+
+		fprintf(out, "%-26s %-10s %-9s %s\n", monitor->name, monitor->usdt ? "yes" : "no",
+			monitor->agent ? "yes" : "no",
+			!source ? monitor->agent ? "none: say --source agent" : "none"
+			: !strcmp(source, "usdt") ? "the built-in probes"
+						  : "the agent");
+	}
+}
+
+static void write_agent(FILE *out, const struct doctor *doctor)
+{
+	if (doctor->is_loaded)
+		fputs("\nThe agent is loaded", out);
+	else
+		fputs(doctor->can_load ? "\nThe agent can be loaded"
+				       : "\nThe agent cannot be loaded",
+		      out);
+	if (!doctor->can_load) {
+		fprintf(out, ": %s\n", doctor->why_not_load.text);
+		if (*doctor->why_not_load.next_step)
+			fprintf(out, "  (%s)\n", doctor->why_not_load.next_step);
+		if (doctor->n_adds)
+			fputs("It would add\n", out);
+	} else {
+		fputs(": --source agent. It adds\n", out);
+	}
+	for (int i = 0; i < doctor->n_adds; i++)
+		fprintf(out, "  %s\n", doctor->adds[i].words);
+}
+
+char *doctor__table(const struct doctor *doctor)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	write_head(out, doctor);
+	fprintf(out, "\n%-26s %-10s %-9s %s\n", "built-in probe", "address", "semaphore", "fires");
+	for (int i = 0; i < doctor->n_probes; i++)
+		write_probe(out, &doctor->probes[i]);
+	write_monitors(out, doctor);
+	write_agent(out, doctor);
+	fclose(out);
+	return text;
 }
 
 char *list__interpreter(const struct options *options)
 {
-	const char *file = options->list_file ? options->list_file : "/usr/bin/python3";
-	struct interpreter_reason why = {0};
-	struct interpreter *in = NULL;
-	char name[32], *text = NULL;
-	FILE *out = NULL;
-	size_t size;
-	int err;
+	struct doctor *doctor = doctor__new(options);
+	char *text = NULL;
 
-	if (options->n_pids) {
-		snprintf(name, sizeof(name), "PID %d", options->pids[0]);
-		file = name;
-		err = interpreter__of_pid(options->pids[0], &in, &why);
-	} else {
-		err = open_file(file, &in, &why);
-	}
-	if (!err && interpreter__info(in)->kind == INTERPRETER_NONE) {
-		err = -ENOEXEC;
-		snprintf(why.text, sizeof(why.text), "it is not a Python");
-	}
-	if (err) {
-		log_cannot("list", file, *why.text ? why.text : error_words(err));
-		if (*why.next_step)
-			log_hint("%s", why.next_step);
-	} else {
-		out = open_memstream(&text, &size);
-	}
-	if (out) {
-		describe(out, in);
-		fclose(out);
-	}
-	interpreter__free(in);
+	if (doctor)
+		text = options->json ? doctor__json(doctor) : doctor__table(doctor);
+	doctor__free(doctor);
 	return text;
 }

@@ -84,3 +84,18 @@ void encoder__pair_natural(struct encoder *e, const char *key, uint64_t n)
 	encoder__key(e, key);
 	e->format->natural(e, n);
 }
+
+void encoder__pair_boolean(struct encoder *e, const char *key, bool value)
+{
+	encoder__key(e, key);
+	e->format->boolean(e, value);
+}
+
+void encoder__pair_optional(struct encoder *e, const char *key, const char *string)
+{
+	encoder__key(e, key);
+	if (string)
+		encoder__string(e, string);
+	else
+		e->format->nil(e);
+}

@@ -31,6 +31,7 @@ struct encoder_format {
 	void (*natural)(struct encoder *e, uint64_t n);
 	void (*text)(struct encoder *e, const struct pikos_text *text);
 	void (*nil)(struct encoder *e);
+	void (*boolean)(struct encoder *e, bool value);
 	/* Elements that another encoder of the same format made, for an array that is open. */
 	void (*elements)(struct encoder *e, const struct encoder *from);
 };
@@ -89,5 +90,8 @@ void encoder__value(struct encoder *e, const struct pikos_value *value);
 void encoder__pair_string(struct encoder *e, const char *key, const char *string);
 void encoder__pair_integer(struct encoder *e, const char *key, int64_t n);
 void encoder__pair_natural(struct encoder *e, const char *key, uint64_t n);
+void encoder__pair_boolean(struct encoder *e, const char *key, bool value);
+/* A string, or nil where there is none. */
+void encoder__pair_optional(struct encoder *e, const char *key, const char *string);
 
 #endif /* PIKOS_RECORDER_ENCODER_H */

@@ -109,6 +109,12 @@ static void json_nil(struct encoder *e)
 	encoder__append(e, "null", 4);
 }
 
+static void json_boolean(struct encoder *e, bool value)
+{
+	begin(e);
+	encoder__append(e, value ? "true" : "false", value ? 4 : 5);
+}
+
 static void json_elements(struct encoder *e, const struct encoder *from)
 {
 	if (!from->len)
@@ -127,5 +133,6 @@ const struct encoder_format json_format = {
 	.natural = json_natural,
 	.text = json_text,
 	.nil = json_nil,
+	.boolean = json_boolean,
 	.elements = json_elements,
 };

@@ -72,6 +72,16 @@ static void mp_nil(struct encoder *e)
 	msgpack_pack_nil(&pk);
 }
 
+static void mp_boolean(struct encoder *e, bool value)
+{
+	msgpack_packer pk = packer(e);
+
+	if (value)
+		msgpack_pack_true(&pk);
+	else
+		msgpack_pack_false(&pk);
+}
+
 static void mp_elements(struct encoder *e, const struct encoder *from)
 {
 	encoder__append(e, from->data, from->len);
@@ -87,5 +97,6 @@ const struct encoder_format msgpack_format = {
 	.natural = mp_natural,
 	.text = mp_text,
 	.nil = mp_nil,
+	.boolean = mp_boolean,
 	.elements = mp_elements,
 };

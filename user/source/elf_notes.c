@@ -607,15 +607,17 @@ int elf_notes__find_symbols(const struct elf_notes *notes, struct elf_symbol sym
 	Elf *elf;
 
 	for (i = 0; i < n; i++)
-		symbols[i].addr = symbols[i].size = 0;
+		symbols[i] = (struct elf_symbol){.name = symbols[i].name};
 	elf = open_elf(notes->fd);
 	if (!elf)
 		return -EBADMSG;
 	found = search_sections(elf, SHT_DYNSYM, symbols, n);
+	if (found < n && !notes->header.has_sections)
+		found += search_dynamic(notes, elf, symbols, n);
+	for (i = 0; i < n; i++)
+		symbols[i].exported = symbols[i].addr != 0;
 	if (found < n && notes->header.has_sections)
 		found += search_sections(elf, SHT_SYMTAB, symbols, n);
-	else if (found < n)
-		found += search_dynamic(notes, elf, symbols, n);
 	elf_end(elf);
 	return found;
 }

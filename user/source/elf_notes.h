@@ -70,11 +70,12 @@ struct elf_header {
 	bool has_sections; /* false: stripped of section headers, notes found by PT_NOTE only */
 };
 
-/* A symbol to look for; addr and size are set by elf_notes__find_symbols, addr 0 if undefined. */
+/* A symbol to look for; the rest is set by elf_notes__find_symbols, addr 0 if undefined. */
 struct elf_symbol {
 	const char *name;
 	__u64 addr;
 	__u64 size;
+	bool exported; /* found among the dynamic symbols: dlsym finds it, too */
 };
 
 struct elf_notes;

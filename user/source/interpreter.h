@@ -52,6 +52,7 @@ enum interpreter_problem {
 	INTERPRETER_LINE_UNSAFE,     /* 3.11.0, 3.11.1 */
 	INTERPRETER_IS_JIT,	     /* the JIT's code fires no probes */
 	INTERPRETER_BAD_PROBE,	     /* a note whose arguments or semaphore cannot be used */
+	INTERPRETER_NO_AGENT,	     /* our agent cannot be loaded into it */
 };
 
 /*
