@@ -19,8 +19,10 @@
  * Batches. The agent inside an interpreter (probes/agent/) hands over an array of struct wire_slot
  * behind one head. Slots are in the interpreter's own order, all threads of the process in one
  * sequence: an event, who the next ones belong to (a thread), or what an id stands for. Ids of
- * slots are the process's own. Events carry no numbers, the batch says how many it holds; the
- * losses of earlier batches are in the batch's head, since they lie in front of its first event.
+ * slots are the process's own; one id never stands for two codes, or a definition that is lost with
+ * its batch would leave the id with another's name. Events carry no numbers, the batch says how
+ * many it holds; the losses of earlier batches are in the batch's head, since they lie in front of
+ * its first event.
  */
 #ifndef PIKOS_WIRE_H
 #define PIKOS_WIRE_H
@@ -121,7 +123,7 @@ enum wire_slot_type {
 	WIRE_SLOT_THREAD =
 		8, /* code: tid of the events that follow, as the target's namespace has it */
 	WIRE_SLOT_DEFINE, /* code: id; line: how many slots with a struct wire_definition follow */
-	WIRE_SLOT_FORGET, /* code: an id that no later slot uses, until it is defined anew */
+	WIRE_SLOT_FORGET, /* code: an id that no later slot uses: its code object is gone */
 	WIRE_SLOT_NOTICE, /* code: enum wire_notice; line: its number */
 };
 
@@ -173,19 +175,24 @@ struct wire_definition {
 #define WIRE_BATCH_SLOTS     512  /* what is handed over when that many are there */
 #define WIRE_BATCH_MAX_SLOTS 1088 /* with a definition behind them */
 
+/* wire_batch.flags, between the loader's stations: the kernel hands over whole batches with none.
+ */
+#define WIRE_BATCH_TIMES 1 /* times of events are ns of CLOCK_MONOTONIC already */
+#define WIRE_BATCH_MORE	 2 /* the slots from n_slots on follow with another call */
+
 /*
  * What the agent passes at its probe, and how it comes out of the buffer: the kernel fills what is
  * marked K, and the slots follow. The buffer's record may be longer than n_slots says.
  */
 struct wire_batch {
 	struct wire_head head; /* K; time: of the hand-over, after the place was reserved */
-	__u64 slots;	       /* address of the first, in the target */
+	__u64 slots;	       /* address of the first, in the target; K: index of the first, 0 */
 	__u64 clock;	       /* the agent's clock at the hand-over... */
 	__u64 time;	       /* ...and ns of CLOCK_MONOTONIC at the same moment */
 	__u32 n_slots;
 	__u32 n_events; /* of the slots */
 	__u32 tid;	/* of the first events */
-	__u32 flags;	/* none yet */
+	__u32 flags;	/* none of the agent's yet; K: WIRE_BATCH_* */
 	__u64 rss, vms; /* K: pages, when the monitor asks for them: of the last event */
 	__u32 lost[4]; /* K: by enum wire_reason: events of this target lost since its last batch */
 };

@@ -3,7 +3,7 @@
  * Filters decide in order; each sees only what those before it kept, because `change(field)`
  * compares with the record before among those that it saw.
  */
-#include "pikos.h"
+#include "filter/filter.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +14,8 @@
 struct filter {
 	bool (*keep)(struct filter *f, const struct pikos_record *record);
 	int field;
-	bool negate; /* != */
+	bool negate;  /* != */
+	bool decided; /* in the kernel, for what comes from its own probes */
 	/* field=V1,V2: one of the two lists, by the kind of the field. */
 	int64_t *numbers;
 	struct pikos_text **texts;
@@ -238,14 +239,45 @@ int pikos_filters__add_callback(struct pikos_filters *filters,
 	return keep ? append(filters, &f) : -EINVAL;
 }
 
-bool pikos_filters__keep(struct pikos_filters *filters, const struct pikos_record *record)
+bool filters__keep(struct pikos_filters *filters, const struct pikos_record *record, bool decided)
 {
 	size_t i;
 
 	if (!filters || record->lost)
 		return true;
-	for (i = 0; i < filters->n; i++)
-		if (!filters->filters[i].keep(&filters->filters[i], record))
+	for (i = 0; i < filters->n; i++) {
+		struct filter *f = &filters->filters[i];
+
+		if (!(decided && f->decided) && !f->keep(f, record))
 			return false;
+	}
+	return true;
+}
+
+bool pikos_filters__keep(struct pikos_filters *filters, const struct pikos_record *record)
+{
+	return filters__keep(filters, record, false);
+}
+
+void filters__mark_decided(struct pikos_filters *filters)
+{
+	if (filters->n)
+		filters->filters[filters->n - 1].decided = true;
+}
+
+bool filters__by_code(const struct pikos_filters *filters, const struct pikos_record_type *type)
+{
+	static const char *const fields[] = {"type", "function", "lineNo", "line", "filename"};
+	size_t i, j;
+
+	for (i = 0; filters && i < filters->n; i++) {
+		const struct filter *f = &filters->filters[i];
+		bool found = false;
+
+		for (j = 0; f->keep == keep_value && j < sizeof(fields) / sizeof(*fields); j++)
+			found = found || !strcmp(type->fields[f->field].name, fields[j]);
+		if (!found)
+			return false;
+	}
 	return true;
 }

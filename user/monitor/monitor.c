@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "monitor/monitor.h"
+#include "monitor/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "filter/filter.h"
 #include "monitor/record_type.h"
 #include "monitor/text.h"
 #include "transport/transport.h"
@@ -14,6 +15,7 @@ static const char *const reasons[WIRE_N_REASONS] = {
 	[WIRE_BUFFER_FULL] = "buffer full",
 	[WIRE_UNREADABLE_STRING] = "unreadable string",
 	[WIRE_MAP_FULL] = "map full",
+	[WIRE_UNREADABLE_BATCH] = "unreadable batch",
 };
 
 /* clang-format off */
@@ -21,46 +23,14 @@ static const char *const reasons[WIRE_N_REASONS] = {
 /* clang-format on */
 
 static const struct pikos_text types[] = {
-	[WIRE_CALL] = TEXT("call"),
-	[WIRE_RETURN] = TEXT("return"),
-	[WIRE_LINE] = TEXT("line"),
-};
-
-/* What a column of the record is filled from. */
-enum column {
-	COLUMN_PID,
-	COLUMN_TID,
-	COLUMN_TIME,
-	COLUMN_INDEX,
-	COLUMN_TYPE,
-	COLUMN_FUNCTION,
-	COLUMN_LINE_NUMBER,
-	COLUMN_RSS,
-	COLUMN_VMS,
-	COLUMN_LINE,
-	COLUMN_FILE,
-	N_COLUMNS,
+	[WIRE_CALL] = TEXT("call"),	    [WIRE_RETURN] = TEXT("return"),
+	[WIRE_LINE] = TEXT("line"),	    [WIRE_C_CALL] = TEXT("c_call"),
+	[WIRE_C_RETURN] = TEXT("c_return"), [WIRE_C_EXCEPTION] = TEXT("c_exception"),
 };
 
 static const char *const column_names[N_COLUMNS] = {
 	"pid",	  "tid", "time", "index", "type",     "function",
 	"lineNo", "RSS", "VMS",	 "line",  "filename",
-};
-
-struct source { /* one target */
-	pid_t pid;
-	struct lines *lines;
-	uint64_t next_seq; /* count of events accounted for */
-};
-
-struct monitor {
-	struct monitor_config config;
-	enum column columns[PIKOS_MAX_FIELDS];
-	struct pikos_value values[PIKOS_MAX_FIELDS];
-	struct pikos_record record;
-	struct source *sources[WIRE_MAX_TARGETS];
-	struct monitor_totals totals;
-	uint64_t page;
 };
 
 static int find_columns(struct monitor *monitor)
@@ -103,8 +73,12 @@ void monitor__free(struct monitor *monitor)
 {
 	if (!monitor)
 		return;
-	for (int i = 0; i < WIRE_MAX_TARGETS; i++)
+	for (int i = 0; i < WIRE_MAX_TARGETS; i++) {
+		if (monitor->sources[i])
+			agent__free(monitor->sources[i]->agent);
 		free(monitor->sources[i]);
+	}
+	rows__free(monitor->rows);
 	free(monitor);
 }
 
@@ -159,6 +133,12 @@ static int record_loss(struct monitor *monitor, const struct wire_head *head, co
 	monitor->totals.seen += count;
 	count_loss(&monitor->totals, reason, count);
 	return pikos_recorder__record(monitor->config.recorder, &record);
+}
+
+int monitor__record_loss(struct monitor *monitor, const struct wire_head *head,
+			 enum wire_reason reason, uint64_t count)
+{
+	return record_loss(monitor, head, reasons[reason], count);
 }
 
 int monitor__lost(struct monitor *monitor, const char *reason, uint64_t count)
@@ -223,23 +203,17 @@ static const struct pikos_text *source_line(struct source *source, struct symbol
 	return lines__at(symbol->source, line);
 }
 
-static void fill(struct monitor *monitor, const struct wire_event *event, struct source *source,
-		 struct symbol *symbol, uint64_t index)
+void monitor__fill(struct monitor *monitor, struct source *source, const struct happening *event,
+		   uint64_t index)
 {
 	struct pikos_record *record = &monitor->record;
-	uint64_t vms = 0;
 
 	record->pid = source->pid;
-	record->tid = event->head.tid;
-	record->time = event->head.time;
-	record->is_call = event->head.type == WIRE_CALL;
-	record->is_return = event->head.type == WIRE_RETURN;
-	if (event->head.kind == WIRE_EVENT_MEMORY) {
-		const struct wire_event_memory *memory = (const void *)event;
-
-		record->rss = memory->rss * monitor->page;
-		vms = memory->vms * monitor->page;
-	}
+	record->tid = event->tid;
+	record->time = event->time;
+	record->is_call = event->type == WIRE_CALL;
+	record->is_return = event->type == WIRE_RETURN;
+	record->rss = event->rss * monitor->page;
 	for (int i = 0; i < record->type->n_fields; i++) {
 		struct pikos_value *value = &monitor->values[i];
 
@@ -249,17 +223,45 @@ static void fill(struct monitor *monitor, const struct wire_event *event, struct
 		case COLUMN_TID: value->i = record->tid; break;
 		case COLUMN_TIME: value->i = record->time; break;
 		case COLUMN_INDEX: value->i = index; break;
-		case COLUMN_TYPE: value->s = &types[event->head.type]; break;
-		case COLUMN_FUNCTION: value->s = symbol->function; break;
+		case COLUMN_TYPE: value->s = &types[event->type]; break;
+		case COLUMN_FUNCTION: value->s = event->symbol->function; break;
 		case COLUMN_LINE_NUMBER: value->i = event->line; break;
 		case COLUMN_RSS: value->i = record->rss; break;
-		case COLUMN_VMS: value->i = vms; break;
-		case COLUMN_LINE: value->s = source_line(source, symbol, event->line); break;
-		case COLUMN_FILE: value->s = symbol->file; break;
+		case COLUMN_VMS: value->i = event->vms * monitor->page; break;
+		case COLUMN_LINE:
+			value->s = source_line(source, event->symbol, event->line);
+			break;
+		case COLUMN_FILE: value->s = event->symbol->file; break;
 		case N_COLUMNS: break;
 		}
 		/* clang-format on */
 	}
+}
+
+int monitor__enough(const struct monitor *monitor)
+{
+	return monitor->totals.written == monitor->config.max_records ? -ECANCELED : 0;
+}
+
+int monitor__take(struct monitor *monitor, struct source *source, const struct happening *event,
+		  uint64_t index)
+{
+	struct pikos_filters *filters = monitor->config.filters;
+	int err;
+
+	monitor__fill(monitor, source, event, index);
+	monitor->totals.seen++;
+	if (filters && !filters__keep(filters, &monitor->record, event->decided)) {
+		monitor->totals.filtered++;
+		return 0;
+	}
+	err = pikos_recorder__record(monitor->config.recorder, &monitor->record);
+	if (err) {
+		count_loss(&monitor->totals, MONITOR_NOT_WRITTEN, 1);
+		return err;
+	}
+	monitor->totals.written++;
+	return monitor__enough(monitor);
 }
 
 /*
@@ -284,30 +286,27 @@ static uint64_t account(struct monitor *monitor, struct source *source, uint64_t
 
 static int handle_event(struct monitor *monitor, const struct wire_event *event)
 {
+	const struct wire_event_memory *memory = (const void *)event;
+	bool has_memory = event->head.kind == WIRE_EVENT_MEMORY;
 	struct source *source = monitor->sources[event->head.target];
-	struct symbol *symbol = symbols__get(monitor->config.symbols, event->code);
+	struct happening now = {
+		.type = event->head.type,
+		.tid = event->head.tid,
+		.time = event->head.time,
+		.line = event->line,
+		.rss = has_memory ? memory->rss : 0,
+		.vms = has_memory ? memory->vms : 0,
+		.symbol = symbols__get(monitor->config.symbols, event->code),
+		.decided = true,
+	};
 	uint64_t index;
-	int err;
 
 	if (!source || event->head.type > WIRE_LINE)
 		return 0;
 	index = account(monitor, source, event->seq);
-	if (!symbol)
+	if (!now.symbol)
 		return record_loss(monitor, &event->head, reasons[WIRE_UNREADABLE_STRING], 1);
-	fill(monitor, event, source, symbol, index);
-	monitor->totals.seen++;
-	if (monitor->config.filters &&
-	    !pikos_filters__keep(monitor->config.filters, &monitor->record)) {
-		monitor->totals.filtered++;
-		return 0;
-	}
-	err = pikos_recorder__record(monitor->config.recorder, &monitor->record);
-	if (err) {
-		count_loss(&monitor->totals, MONITOR_NOT_WRITTEN, 1);
-		return err;
-	}
-	monitor->totals.written++;
-	return monitor->totals.written == monitor->config.max_records ? -ECANCELED : 0;
+	return monitor__take(monitor, source, &now, index);
 }
 
 /* ------------------------------------------------------------------ codes */
@@ -353,6 +352,8 @@ int monitor__handle(void *ctx, const struct wire_head *head, uint32_t size)
 			      text->file, sizeof(text->file));
 	case WIRE_LOST:
 		return size < sizeof(struct wire_lost) ? 0 : handle_lost(monitor, (void *)head);
+	case WIRE_BATCH:
+		return monitor__handle_batch(monitor, (void *)head, size);
 	}
 	return 0; /* a wake-up, or of a kind that this version does not know */
 }

@@ -113,16 +113,16 @@ static int csv_prepare(void *ctx, const struct pikos_record_type *type)
 		out = put_field(csv, out, type->fields[i].name, strlen(type->fields[i].name));
 	}
 	memcpy(out, "\r\n", 2);
-	stream__commit(csv->stream, out + 2, false);
+	stream__commit(csv->stream, out + 2, 0);
 	return 0;
 }
 
 /* The row at out, or NULL when it may not fit before limit. */
 static char *put_row(const struct csv *csv, char *out, const char *limit,
-		     const struct pikos_value *v)
+		     const struct pikos_value *v, int n)
 {
 	/* Locals, because the bytes written could be csv's for all that the compiler knows. */
-	const struct pikos_value *end = v + csv->n_fields;
+	const struct pikos_value *end = v + n;
 	const char delimiter = csv->delimiter;
 	const bool usual = csv->usual;
 
@@ -162,14 +162,57 @@ static int csv_record(void *ctx, const struct pikos_record *record)
 		out = stream__reserve(csv->stream, bound, &limit);
 		if (!out)
 			return stream__status(csv->stream);
-		out = put_row(csv, out, limit, record->values);
+		out = put_row(csv, out, limit, record->values, csv->n_fields);
 		if (out)
 			break;
 		bound = row_bound(csv, record->values);
 	}
-	stream__commit(csv->stream, out, true);
+	stream__commit(csv->stream, out, 1);
 	return 0;
 }
+
+/* ------------------------------------------------------------------ rows in parts */
+
+static size_t csv_rest(void *ctx, const struct pikos_value *values, int first, char *out,
+		       size_t room)
+{
+	const struct csv *csv = ctx;
+	char *end;
+
+	*out = csv->delimiter;
+	end = put_row(csv, out + 1, out + room, values + first, csv->n_fields - first);
+	return end ? (size_t)(end - out) : 0;
+}
+
+static char *csv_reserve(void *ctx, size_t n, const char **limit, int *err)
+{
+	struct stream *stream = ((struct csv *)ctx)->stream;
+	char *out = stream__reserve(stream, n, limit);
+
+	if (!out)
+		*err = stream__status(stream);
+	return out;
+}
+
+static void csv_commit(void *ctx, const char *end, uint64_t records)
+{
+	stream__commit(((struct csv *)ctx)->stream, end, records);
+}
+
+static const struct recorder_parts csv_parts_usual = {
+	.delimiter = PIKOS_CSV_DELIMITER,
+	.rest = csv_rest,
+	.reserve = csv_reserve,
+	.commit = csv_commit,
+};
+
+/* A delimiter that can stand in a number has numbers in quotes. */
+static const struct recorder_parts *csv_parts(const void *ctx)
+{
+	return ((const struct csv *)ctx)->usual ? &csv_parts_usual : NULL;
+}
+
+/* ------------------------------------------------------------------ ends */
 
 static int csv_flush(void *ctx)
 {
@@ -204,6 +247,7 @@ static const struct recorder_kind csv_kind = {
 	.ops = {csv_prepare, csv_record, csv_flush, csv_finalize, csv_free},
 	.error = csv_error,
 	.dropped = csv_missing,
+	.parts = csv_parts,
 };
 
 struct pikos_recorder *pikos_recorder__csv(const struct pikos_output *out)

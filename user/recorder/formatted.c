@@ -67,7 +67,7 @@ static void commit_header(struct formatted *f, char *out, char *end)
 	memset(end, '-', width);
 	end += width;
 	*end++ = '\n';
-	stream__commit(f->stream, end, false);
+	stream__commit(f->stream, end, 0);
 }
 
 static int write_header(struct formatted *f, const struct pikos_record_type *type)
@@ -128,7 +128,7 @@ static int formatted_record(void *ctx, const struct pikos_record *record)
 	out = f->tree ? tree__put(f->tree, out, record)
 		      : put_row(f->lines, out, record->values, f->n_fields);
 	*out++ = '\n';
-	stream__commit(f->stream, out, true);
+	stream__commit(f->stream, out, 1);
 	return 0;
 }
 

@@ -33,6 +33,14 @@ void *recorder__ctx(const struct pikos_recorder *rec, const struct recorder_kind
 	return rec && rec->kind == kind ? rec->ctx : NULL;
 }
 
+const struct recorder_parts *recorder__parts(const struct pikos_recorder *rec, void **ctx)
+{
+	if (rec->state != PREPARED || !rec->kind->parts)
+		return NULL;
+	*ctx = rec->ctx;
+	return rec->kind->parts(rec->ctx);
+}
+
 struct pikos_recorder *pikos_recorder__new(const struct pikos_recorder_ops *ops, void *ctx)
 {
 	struct pikos_recorder *rec;

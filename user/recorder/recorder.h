@@ -7,10 +7,28 @@
 
 #include "pikos.h"
 
+/*
+ * Recorders whose rows begin with integers up to the index, as decimal digits with a delimiter
+ * between them, and go on with what does not change while the values behind the index are the same.
+ * Who has kept that rest writes rows straight into the recorder's buffer.
+ */
+struct recorder_parts {
+	char delimiter;
+	/* What follows the index, to the end of the row. @return bytes; 0: more than room */
+	size_t (*rest)(void *ctx, const struct pikos_value *values, int first, char *out,
+		       size_t room);
+	/* @return room for n bytes, up to limit; NULL and *err */
+	char *(*reserve)(void *ctx, size_t n, const char **limit, int *err);
+	/* That many event records were written up to end. */
+	void (*commit)(void *ctx, const char *end, uint64_t records);
+};
+
 struct recorder_kind {
 	struct pikos_recorder_ops ops;
 	const char *(*error)(const void *ctx); /* words for the last failure; NULL: never any */
 	uint64_t (*dropped)(const void *ctx);  /* NULL: none */
+	/* NULL, or returns NULL: its rows cannot be had in parts. */
+	const struct recorder_parts *(*parts)(const void *ctx);
 };
 
 /*
@@ -21,5 +39,12 @@ struct pikos_recorder *recorder__make(const struct recorder_kind *kind, void *ct
 
 /* @return the context of a recorder of that kind; NULL for another kind */
 void *recorder__ctx(const struct pikos_recorder *rec, const struct recorder_kind *kind);
+
+/*
+ * @brief The parts of a prepared recorder's rows.
+ * @param ctx filled: what its functions want
+ * @return NULL: it has none
+ */
+const struct recorder_parts *recorder__parts(const struct pikos_recorder *rec, void **ctx);
 
 #endif /* PIKOS_RECORDER_RECORDER_H */

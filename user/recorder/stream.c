@@ -206,10 +206,10 @@ char *stream__reserve(struct stream *s, size_t n, const char **limit)
 	return s->buf + s->len;
 }
 
-void stream__commit(struct stream *s, const char *end, bool record)
+void stream__commit(struct stream *s, const char *end, uint64_t records)
 {
 	s->len = end - s->buf;
-	s->records += record;
+	s->records += records;
 }
 
 uint64_t stream__missing(const struct stream *s)

@@ -34,8 +34,9 @@ int stream__open(struct stream *s);
  */
 char *stream__reserve(struct stream *s, size_t n, const char **limit);
 
-/* @brief A row was written into the room. @param end past its last byte; @param record no header */
-void stream__commit(struct stream *s, const char *end, bool record);
+/* @brief Rows were written into the room. @param end past the last byte; @param records 0: a header
+ */
+void stream__commit(struct stream *s, const char *end, uint64_t records);
 
 /* @return how many records were committed that the file did not take, after a failure */
 uint64_t stream__missing(const struct stream *s);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "errors.h"
+#include "filter/filter.h"
 #include "log.h"
 
 /* ------------------------------------------------------------------ filters */
@@ -126,19 +127,19 @@ int output__choose(struct output *output, const struct options *options,
 
 	for (int i = 0; i < options->n_filters && !err; i++) {
 		const char *text = options->filters[i];
+		int given;
 
 		in_order = in_order && strncmp(text, "change(", strlen("change("));
-		err = in_order ? give_to_kernel(output, text, config) : 0;
-		if (err > 0) {
-			err = 0;
-			continue;
-		}
-		if (!err && !output->filters) {
+		given = in_order ? give_to_kernel(output, text, config) : 0;
+		if (given < 0)
+			return given;
+		if (!output->filters)
 			output->filters = pikos_filters__new();
-			err = output->filters ? 0 : -ENOMEM;
-		}
-		if (!err)
-			err = pikos_filters__add(output->filters, &output->type, text);
+		if (!output->filters)
+			return -ENOMEM;
+		err = pikos_filters__add(output->filters, &output->type, text);
+		if (!err && given)
+			filters__mark_decided(output->filters);
 	}
 	return err;
 }

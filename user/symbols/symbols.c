@@ -25,7 +25,7 @@ struct symbols *symbols__new(void)
 	return calloc(1, sizeof(struct symbols));
 }
 
-static void symbol_free(struct symbol *symbol)
+void symbol__free(struct symbol *symbol)
 {
 	if (!symbol)
 		return;
@@ -38,7 +38,7 @@ static void symbol_free(struct symbol *symbol)
 static void table_clear(struct table *table)
 {
 	for (uint32_t i = 0; i < table->count; i++)
-		symbol_free(table->symbols[i]);
+		symbol__free(table->symbols[i]);
 	free(table->symbols);
 	memset(table, 0, sizeof(*table));
 }
@@ -87,8 +87,7 @@ static struct pikos_text *make_text(const struct symbol_string *string)
 	return text;
 }
 
-static struct symbol *symbol_new(const struct symbol_string *function,
-				 const struct symbol_string *file)
+struct symbol *symbol__new(const struct symbol_string *function, const struct symbol_string *file)
 {
 	struct symbol *symbol = calloc(1, sizeof(*symbol));
 
@@ -98,13 +97,19 @@ static struct symbol *symbol_new(const struct symbol_string *function,
 	symbol->file = make_text(file);
 	symbol->path = malloc(file->len + 1);
 	if (!symbol->function || !symbol->file || !symbol->path) {
-		symbol_free(symbol);
+		symbol__free(symbol);
 		return NULL;
 	}
 	memcpy(symbol->path, file->bytes, file->len);
 	symbol->path[file->len] = '\0';
 	symbol->path_len = file->len;
 	return symbol;
+}
+
+size_t symbol__bytes(const struct symbol *symbol)
+{
+	return sizeof(*symbol) + symbol->function->len + symbol->file->len + symbol->path_len +
+	       4 * 32; /* four allocations */
 }
 
 int symbols__define(struct symbols *symbols, uint32_t id, const struct symbol_string *function,
@@ -119,15 +124,14 @@ int symbols__define(struct symbols *symbols, uint32_t id, const struct symbol_st
 	err = table_reserve(table, id - table->first);
 	if (err)
 		return err;
-	symbol = symbol_new(function, file);
+	symbol = symbol__new(function, file);
 	if (!symbol)
 		return -ENOMEM;
-	symbol_free(table->symbols[id - table->first]);
+	symbol__free(table->symbols[id - table->first]);
 	table->symbols[id - table->first] = symbol;
 	if (table->count <= id - table->first)
 		table->count = id - table->first + 1;
-	table->bytes += sizeof(*symbol) + symbol->function->len + symbol->file->len + file->len +
-			4 * 32; /* four allocations */
+	table->bytes += symbol__bytes(symbol);
 	return 0;
 }
 

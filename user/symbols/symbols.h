@@ -28,6 +28,7 @@ struct symbol {
 	const struct lines_file *source;
 	const struct lines *source_cache;
 	uint64_t source_generation;
+	bool in_rows; /* the monitor may have kept rows of it */
 };
 
 struct symbols;
@@ -41,6 +42,12 @@ struct symbol_string {
 	size_t len;
 	bool cut; /* it was longer: marked with `<cut>` */
 };
+
+/* @brief A symbol by itself. @return NULL: no memory */
+struct symbol *symbol__new(const struct symbol_string *function, const struct symbol_string *file);
+void symbol__free(struct symbol *symbol);
+/* @return about what it takes */
+size_t symbol__bytes(const struct symbol *symbol);
 
 /* @brief Learn an id. @return 0 or -ENOMEM */
 int symbols__define(struct symbols *symbols, uint32_t id, const struct symbol_string *function,

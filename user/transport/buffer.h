@@ -17,7 +17,7 @@ struct entry {
 	const struct wire_head *record;
 	uint64_t end; /* position behind it, to give back */
 	uint32_t size;
-	uint32_t unused;
+	bool is_batch;
 };
 
 struct buffer {

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Batches of an agent. It lives in the target, so whatever stands in a slot is possible: nothing is
+ * read behind the record's end, nothing loops, and of each batch exactly as many events are
+ * accounted for as its head says (the kernel has counted those): what is missing or is no event of
+ * this monitor is lost, what is too much is nothing.
+ */
+#include "monitor/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* Events of functions, and of lines. */
+#define FUNCTION_TYPES                                                                   \
+	(1u << WIRE_CALL | 1u << WIRE_RETURN | 1u << WIRE_C_CALL | 1u << WIRE_C_RETURN | \
+	 1u << WIRE_C_EXCEPTION)
+#define LINE_TYPES (1u << WIRE_LINE)
+
+void agent__free(struct agent *agent)
+{
+	if (!agent)
+		return;
+	ids__free(agent->ids);
+	free(agent);
+}
+
+static struct agent *agent_of(struct source *source)
+{
+	struct agent *agent = source->agent;
+
+	if (agent)
+		return agent;
+	agent = calloc(1, sizeof(*agent));
+	if (!agent)
+		return NULL;
+	agent->ids = ids__new();
+	if (!agent->ids) {
+		free(agent);
+		return NULL;
+	}
+	source->agent = agent;
+	return agent;
+}
+
+const struct monitor_agent *monitor__agent(const struct monitor *monitor, uint32_t target)
+{
+	static const struct monitor_agent silent;
+	const struct source *source = target < WIRE_MAX_TARGETS ? monitor->sources[target] : NULL;
+
+	return source && source->agent ? &source->agent->said : &silent;
+}
+
+/* ------------------------------------------------------------------ losses */
+
+static int lose(struct monitor *monitor, const struct wire_batch *batch, enum wire_reason reason,
+		uint64_t count)
+{
+	struct source *source = monitor->sources[batch->head.target];
+	const struct agent *agent = source->agent;
+	const struct wire_head head = {
+		.target = batch->head.target,
+		.tid = agent->tid,
+		.time = agent->clock.last ? agent->clock.last : agent->clock.time,
+	};
+
+	source->next_seq += count;
+	return count ? monitor__record_loss(monitor, &head, reason, count) : 0;
+}
+
+/*
+ * Events whose definition was lost, with a batch that found no room. A row for all in a row: there
+ * can be millions before the agent has defined its ids anew.
+ */
+static int lose_unnamed(struct monitor *monitor, const struct wire_batch *batch,
+			struct agent *agent)
+{
+	uint32_t count = agent->unnamed;
+
+	agent->unnamed = 0;
+	return lose(monitor, batch, WIRE_BUFFER_FULL, count);
+}
+
+/* ------------------------------------------------------------------ what is no event */
+
+static void forget(struct monitor *monitor, uint32_t target, uint32_t id)
+{
+	struct ids *ids = monitor->sources[target]->agent->ids;
+	const struct symbol *known = ids__get(ids, id);
+
+	if (known && known->in_rows)
+		rows__forget(monitor->rows, target, id);
+	ids__forget(ids, id);
+}
+
+/* What ids stood for does not count any more. */
+static void forget_all(struct monitor *monitor, struct agent *agent)
+{
+	ids__clear(agent->ids);
+	rows__clear(monitor->rows);
+}
+
+static void define(struct monitor *monitor, uint32_t target, const struct wire_slot *slots,
+		   uint32_t span)
+{
+	struct agent *agent = monitor->sources[target]->agent;
+	const struct wire_definition *definition = (const void *)(slots + 1);
+	const char *bytes = (const char *)(definition + 1);
+	size_t room = (span - 1) * sizeof(*slots);
+	struct symbol_string function, file;
+	uint32_t id = slots->code;
+	int err;
+
+	forget(monitor, target, id);
+	if (room < sizeof(*definition) ||
+	    (size_t)definition->name_len + definition->file_len > room - sizeof(*definition))
+		return;
+	function = (struct symbol_string){bytes, definition->name_len,
+					  definition->cut & WIRE_NAME_CUT};
+	file = (struct symbol_string){bytes + definition->name_len, definition->file_len,
+				      definition->cut & WIRE_FILE_CUT};
+	err = ids__define(agent->ids, id, &function, &file);
+	if (err != -ENOSPC)
+		return; /* without memory the id is not known: asked for again when it is used */
+	/* Forgotten ids whose batch was lost, or a target that means harm: begin anew. */
+	forget_all(monitor, agent);
+	agent->said.wants_resend = true;
+	ids__define(agent->ids, id, &function, &file);
+}
+
+static void take_notice(struct monitor *monitor, struct agent *agent, enum wire_notice notice,
+			int32_t number)
+{
+	struct monitor_agent *said = &agent->said;
+
+	switch (notice) {
+	case WIRE_NOTICE_HOOKED:
+		forget_all(monitor, agent); /* the process may have become another program */
+		said->hooked = true;
+		said->ended = false;
+		break;
+	case WIRE_NOTICE_ENDED:
+		said->ended = true;
+		break;
+	case WIRE_NOTICE_RESENT:
+		said->wants_resend = false;
+		break;
+	case WIRE_NOTICE_REPLACED:
+		said->replaced++;
+		break;
+	case WIRE_NOTICE_INTERPRETERS:
+		said->interpreters = number > 0 ? number : 0;
+		break;
+	case WIRE_NOTICE_LATE_THREAD:
+		said->late_threads++;
+		break;
+	}
+}
+
+static void take_other(struct monitor *monitor, uint32_t target, const struct wire_slot *slots,
+		       uint32_t span)
+{
+	struct agent *agent = monitor->sources[target]->agent;
+
+	switch (wire_slot_type(slots)) {
+	case WIRE_SLOT_THREAD:
+		agent->tid = slots->code;
+		break;
+	case WIRE_SLOT_DEFINE:
+		define(monitor, target, slots, span);
+		break;
+	case WIRE_SLOT_FORGET:
+		forget(monitor, target, slots->code);
+		break;
+	case WIRE_SLOT_NOTICE:
+		take_notice(monitor, agent, slots->code, wire_slot_line(slots));
+		break;
+	}
+}
+
+/* ------------------------------------------------------------------ events */
+
+static int record_event(struct monitor *monitor, const struct wire_batch *batch,
+			const struct wire_slot *slot, const struct happening *now)
+{
+	uint32_t target = batch->head.target;
+	struct source *source = monitor->sources[target];
+	uint64_t filtered = monitor->totals.filtered;
+	int err;
+
+	source->next_seq++;
+	err = monitor__take(monitor, source, now, monitor->totals.seen);
+	if (!err && monitor->rows) {
+		now->symbol->in_rows = true;
+		rows__keep(monitor->rows, target, slot, monitor->values,
+			   monitor->totals.filtered == filtered);
+	}
+	return err;
+}
+
+static int take_event(struct monitor *monitor, const struct wire_batch *batch,
+		      const struct wire_slot *slot)
+{
+	struct agent *agent = monitor->sources[batch->head.target]->agent;
+	uint32_t types = monitor->config.type->functions ? FUNCTION_TYPES : LINE_TYPES;
+	struct happening now = {
+		.type = wire_slot_type(slot),
+		.tid = agent->tid,
+		.line = wire_slot_line(slot),
+		.rss = batch->rss,
+		.vms = batch->vms,
+		.symbol = ids__get(agent->ids, slot->code),
+	};
+	int err;
+
+	if (!agent->left)
+		return 0;
+	agent->left--;
+	now.time = batch->flags & WIRE_BATCH_TIMES ? slot->time
+						   : batch_clock__time(&agent->clock, slot->time);
+	agent->clock.last = now.time;
+	if (types >> now.type & 1 && !now.symbol) {
+		agent->unnamed++;
+		agent->said.wants_resend = true;
+		return 0;
+	}
+	err = lose_unnamed(monitor, batch, agent);
+	if (err)
+		return err;
+	if (!(types >> now.type & 1))
+		return lose(monitor, batch, WIRE_UNREADABLE_BATCH, 1);
+	return record_event(monitor, batch, slot, &now);
+}
+
+/* Events whose rows are kept. @return how many slots were taken, or -errno */
+static int take_known(struct monitor *monitor, const struct wire_batch *batch, uint32_t from,
+		      uint32_t end)
+{
+	struct source *source = monitor->sources[batch->head.target];
+	struct agent *agent = source->agent;
+	struct monitor_totals *totals = &monitor->totals;
+	struct rows_run run = {
+		.slots = batch__slots(batch) + from,
+		.n = end - from < agent->left ? end - from : agent->left,
+		.target = batch->head.target,
+		.index = totals->seen,
+		.pid = source->pid,
+		.tid = agent->tid,
+		.clock = &agent->clock,
+		.has_times = batch->flags & WIRE_BATCH_TIMES,
+	};
+	uint32_t n;
+
+	if (agent->unnamed) /* they come first */
+		return 0;
+	/* The last of max_records is for monitor__take. */
+	if (monitor->config.max_records && monitor->config.max_records - totals->written <= run.n)
+		return 0;
+	rows__write(monitor->rows, &run);
+	n = run.written + run.dropped;
+	source->next_seq += n;
+	agent->left -= n;
+	totals->seen += n;
+	totals->written += run.written;
+	totals->filtered += run.dropped;
+	return run.err ? run.err : (int)n;
+}
+
+static int take_slots(struct monitor *monitor, const struct wire_batch *batch, uint32_t end)
+{
+	const struct wire_slot *slots = batch__slots(batch);
+	uint32_t i = batch->slots < end ? batch->slots : end;
+	int err = 0;
+
+	while (i < end && !err) {
+		uint32_t span = batch__span(slots, i, end);
+		int known = monitor->rows ? take_known(monitor, batch, i, end) : 0;
+
+		if (known) {
+			err = known < 0 ? known : 0;
+			i += known;
+			continue;
+		}
+		if (batch__is_event(wire_slot_type(&slots[i])))
+			err = take_event(monitor, batch, &slots[i]);
+		else
+			take_other(monitor, batch->head.target, &slots[i], span);
+		i += span;
+	}
+	return err ? err
+		   : lose_unnamed(monitor, batch, monitor->sources[batch->head.target]->agent);
+}
+
+static int begin(struct monitor *monitor, const struct wire_batch *batch)
+{
+	struct agent *agent = monitor->sources[batch->head.target]->agent;
+	int err = 0;
+
+	batch_clock__next(&agent->clock, batch);
+	agent->tid = batch->tid;
+	agent->left = batch->n_events;
+	for (int reason = 0; reason < WIRE_N_REASONS && !err; reason++)
+		err = lose(monitor, batch, reason, batch->lost[reason]);
+	return err;
+}
+
+int monitor__handle_batch(struct monitor *monitor, const struct wire_batch *batch, uint32_t size)
+{
+	struct source *source = monitor->sources[batch->head.target];
+	struct agent *agent;
+	uint32_t left;
+	int err = 0;
+
+	if (size < sizeof(*batch) || !source)
+		return 0;
+	agent = agent_of(source);
+	if (!agent)
+		return -ENOMEM;
+	if (!monitor->tried_rows) { /* not before the recorder is prepared */
+		monitor->rows = rows__new(monitor->config.type, monitor->config.filters,
+					  monitor->config.recorder);
+		monitor->tried_rows = true;
+	}
+	if (!batch->slots)
+		err = begin(monitor, batch);
+	if (!err)
+		err = take_slots(monitor, batch, batch__n_slots(batch, size));
+	if (err || batch->flags & WIRE_BATCH_MORE)
+		return err;
+	left = agent->left;
+	agent->left = 0;
+	return lose(monitor, batch, WIRE_UNREADABLE_BATCH, left);
+}

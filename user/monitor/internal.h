@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * internal.h - the monitor's state, shared by its files:
+ *
+ *	monitor.c	records of the kernel, losses, totals
+ *	batch.c		batches of agents: slots to events
+ *	rows.c		events whose rows are known already, at full speed
+ */
+#ifndef PIKOS_MONITOR_INTERNAL_H
+#define PIKOS_MONITOR_INTERNAL_H
+
+#include "monitor/monitor.h"
+#include "monitor/rows.h"
+#include "symbols/ids.h"
+#include "transport/batch.h"
+
+/* What a column of the record is filled from. */
+enum column {
+	COLUMN_PID,
+	COLUMN_TID,
+	COLUMN_TIME,
+	COLUMN_INDEX,
+	COLUMN_TYPE,
+	COLUMN_FUNCTION,
+	COLUMN_LINE_NUMBER,
+	COLUMN_RSS,
+	COLUMN_VMS,
+	COLUMN_LINE,
+	COLUMN_FILE,
+	N_COLUMNS,
+};
+
+/* The agent of one target, and where in its batches we are. */
+struct agent {
+	struct monitor_agent said;
+	struct ids *ids;
+	struct batch_clock clock;
+	uint32_t tid;	  /* of the next events */
+	uint32_t left;	  /* events of this batch that are still to come */
+	uint32_t unnamed; /* events in a row whose id is not known, not yet recorded as lost */
+};
+
+struct source { /* one target */
+	pid_t pid;
+	struct lines *lines;
+	uint64_t next_seq;   /* count of events accounted for */
+	struct agent *agent; /* NULL until one has spoken */
+};
+
+struct monitor {
+	struct monitor_config config;
+	enum column columns[PIKOS_MAX_FIELDS];
+	struct pikos_value values[PIKOS_MAX_FIELDS];
+	struct pikos_record record;
+	struct source *sources[WIRE_MAX_TARGETS];
+	struct monitor_totals totals;
+	uint64_t page;
+	struct rows *rows; /* NULL: not for this recorder */
+	bool tried_rows;
+};
+
+/* One event, whoever told it. */
+struct happening {
+	uint32_t type; /* enum wire_type */
+	uint32_t tid;
+	uint64_t time;
+	int32_t line;
+	uint64_t rss, vms; /* pages */
+	struct symbol *symbol;
+	bool decided; /* the kernel has applied its filters */
+};
+
+/* @brief Make the record of an event, filter and record it, count. @return as monitor__handle */
+int monitor__take(struct monitor *monitor, struct source *source, const struct happening *event,
+		  uint64_t index);
+/* @brief Fill monitor->record. */
+void monitor__fill(struct monitor *monitor, struct source *source, const struct happening *event,
+		   uint64_t index);
+/* @brief Record that events of head->target were lost, and count them. */
+int monitor__record_loss(struct monitor *monitor, const struct wire_head *head,
+			 enum wire_reason reason, uint64_t count);
+/* @return 0; -ECANCELED when the last of max_records is among those written */
+int monitor__enough(const struct monitor *monitor);
+
+/* batch.c */
+int monitor__handle_batch(struct monitor *monitor, const struct wire_batch *batch, uint32_t size);
+void agent__free(struct agent *agent);
+
+#endif /* PIKOS_MONITOR_INTERNAL_H */
