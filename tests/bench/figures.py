@@ -1,27 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What is said of the results: the table of subjects, the table of figures to reach."""
 
+import agent_figures
+from agent_figures import Figure, ranged
+
 MIB = 1 << 20
-
-
-class Figure:
-    """One row of the figures to reach. `met` is True, False, or None: not measured."""
-
-    def __init__(self, name, target):
-        self.name, self.target = name, target
-        self.measured, self.met = "not measured in this run", None
-
-    def found(self, measured, met):
-        self.measured, self.met = measured, met
-
-    def as_dict(self):
-        return {"name": self.name, "target": self.target, "measured": self.measured,
-                "met": self.met}
-
-
-def ranged(values, digits=2):
-    return (f"{values['median']:.{digits}f} ({values['min']:.{digits}f} - "
-            f"{values['max']:.{digits}f})")
 
 
 def runs_of(subjects, name):
@@ -138,6 +121,7 @@ def issue_table(subjects, trials):
         most(trials, "attach", "first_record_ms", "attach to first record", "at most 1 s", 1000),
         afterwards(trials),
         elsewhere(),
+        *agent_figures.issue_table(trials),
     ]
 
 
@@ -184,6 +168,8 @@ def trial_lines(trials):
     for name, result in trials.items():
         if "reason" in result:
             lines.append(f"{name}: {result['reason']}")
+        elif name.startswith("agent_"):
+            lines += agent_figures.trial_lines(name, result)
         elif name == "two_busy":
             lines.append("two busy processes, ns per event: " + ", ".join(
                 f"{way} {ranged(values['event_ns'], 0)}" +

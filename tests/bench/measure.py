@@ -5,11 +5,13 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -81,14 +83,24 @@ def free_port():
 
 
 class Target:
-    """A process of target.py."""
+    """A process of target.py; of another interpreter than PYTHON, one of interpreters.py."""
 
-    def __init__(self):
+    def __init__(self, interpreter=None):
+        self.made = None
+        program = os.path.join(HERE, "target.py")
+        command = [PYTHON, program]
+        if interpreter:
+            if interpreter.suite:
+                self.made = tempfile.mkdtemp(prefix="pikos-bench-",
+                                             dir=os.path.join(interpreter.root, "tmp"))
+                program = interpreter.inside(shutil.copy(program, self.made))
+            command = interpreter.command(program)
         self.process = subprocess.Popen(
-            [PYTHON, os.path.join(HERE, "target.py")], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, bufsize=0, env={**os.environ, "PYTHONHASHSEED": "0",
-                                                    "PYTHONDONTWRITEBYTECODE": "1"})
-        self.pid = self.process.pid
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
+            env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"})
+        self.pid = self.process.pid  # each step of the command is an exec
+        if interpreter:
+            self.ask("warm", 1)
 
     def tell(self, *command):
         self.process.stdin.write(" ".join(map(str, command)).encode() + b"\n")
@@ -110,6 +122,11 @@ class Target:
         found = self.ask(command, count, slices)
         return tuple(min(column) * slices / count for column in zip(*found))
 
+    def typical(self, command, count, slices=20):
+        """(wall ns, CPU ns) per unit, of the median slice: a slice that had to wait is none."""
+        found = self.ask(command, count, slices)
+        return tuple(statistics.median(column) * slices / count for column in zip(*found))
+
     def semaphores(self):
         return harness.semaphores(self.pid, PYTHON)
 
@@ -124,6 +141,8 @@ class Target:
             self.process.kill()
             self.process.wait()
         self.process.stdout.close()
+        if self.made:
+            shutil.rmtree(self.made, ignore_errors=True)
 
 
 class Tool:

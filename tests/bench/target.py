@@ -3,11 +3,15 @@
 
     calls N [SLICES]   call an empty function N times: [[wall ns, CPU ns] of each slice]
     lines N            run N lines, of an empty kind: the same
-    cprofile N         `calls` under cProfile
+    ccalls N [SLICES]  call functions and methods of C N times in all: the same
+    cprofile N [SLICES]  `calls` under cProfile
+    cprofile_ccalls N [SLICES]  `ccalls` under cProfile
     setprofile N       `calls` under sys.setprofile with a Python callback
     fork MS            the child calls for MS milliseconds: its windows [[ms after, ns a call]]
     storm N            call N functions, each of another name, and one N times
     warm N             call another empty function, for the tracer to see something
+    watch MS           call for MS milliseconds: [[ns of CLOCK_MONOTONIC, ns a call] of windows]
+    paced N RATE       call N times, at most RATE times a second: seconds it took
     busy               call until there is a byte more on standard input: how many calls
 
 It times itself: what starts and stops it is no part of a figure.
@@ -22,6 +26,7 @@ import time
 
 LINES_A_TURN = 10
 WINDOW = 5000  # calls
+C_CALLS_A_TURN = 4
 
 
 def work():
@@ -46,6 +51,15 @@ def run_lines(count):
         a = 1  # noqa: F841
 
 
+def call_c(count):
+    text = "text"
+    for _ in range(count // C_CALLS_A_TURN):
+        len(text)
+        abs(-1)
+        isinstance(text, str)
+        text.startswith("t")
+
+
 def timed(function, count, slices=1):
     found = []
     for _ in range(slices):
@@ -65,12 +79,20 @@ def lines(count, slices=1):
     return timed(run_lines, count, slices)
 
 
-def cprofile(count):
+def ccalls(count, slices=1):
+    return timed(call_c, count, slices)
+
+
+def cprofile(count, slices=1, function=call):
     profile = cProfile.Profile()
     profile.enable()
-    found = timed(call, count)
+    found = timed(function, count, slices)
     profile.disable()
     return found
+
+
+def cprofile_ccalls(count, slices=1):
+    return cprofile(count, slices, call_c)
 
 
 def setprofile(count):
@@ -115,6 +137,31 @@ def fork(ms):
     return found
 
 
+def watch(ms):
+    found = []
+    end = time.monotonic_ns() + ms * 1000000
+    while not found or found[-1][0] < end:
+        cpu = time.thread_time_ns()
+        call(WINDOW)
+        cpu = time.thread_time_ns() - cpu
+        found.append((time.monotonic_ns(), cpu / WINDOW))
+    return found
+
+
+def paced(count, rate):
+    """In bursts of a millisecond; what a burst is late, the next makes up for."""
+    start = time.monotonic()
+    burst = min(count, max(1, rate // 1000))
+    done = 0
+    while done < count:
+        call(burst)
+        done += burst
+        ahead = done / rate - (time.monotonic() - start)
+        if ahead > 0.001:
+            time.sleep(ahead)
+    return time.monotonic() - start
+
+
 def warm(count):
     def warm():
         pass
@@ -143,7 +190,8 @@ def busy():
 
 
 COMMANDS = {each.__name__: each for each in
-            (calls, lines, cprofile, setprofile, fork, storm, warm, busy)}
+            (calls, lines, ccalls, cprofile, cprofile_ccalls, setprofile, fork, storm, watch, paced,
+             warm, busy)}
 
 
 def main():

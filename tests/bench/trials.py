@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 
+import agent
 from measure import (PYTHON, ROOT, Failed, Floor, Pikos, Target, harness, read_line, spread,
                      wait_until)
 
@@ -227,6 +228,9 @@ TRIALS = {
     "oracle_3_15": end_to_end("oracle_3_15_functions"),
     "oracle_lines": end_to_end("oracle_lines"),
     "statm": end_to_end("memory_*_memory"),
+    **agent.all_trials(),
+    "agent_oracle_functions": end_to_end("agent_functions_"),
+    "agent_oracle_lines": end_to_end("agent_lines_"),
 }
 
 

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is said of the agent's trials, and the figures that it is to reach."""
+
+
+class Figure:
+    """One row of the figures to reach. `met` is True, False, or None: not measured."""
+
+    def __init__(self, name, target):
+        self.name, self.target = name, target
+        self.measured, self.met = "not measured in this run", None
+
+    def found(self, measured, met):
+        self.measured, self.met = measured, met
+
+    def as_dict(self):
+        return {"name": self.name, "target": self.target, "measured": self.measured,
+                "met": self.met}
+
+
+def ranged(values, digits=2):
+    return (f"{values['median']:.{digits}f} ({values['min']:.{digits}f} - "
+            f"{values['max']:.{digits}f})")
+
+
+def of_kind(trials, kind):
+    """[(version, result)] of the trials of a kind that were measured, oldest version first."""
+    its = [result for name, result in trials.items()
+           if name.startswith(f"agent_{kind}_") and "version" in result]
+    return sorted(((result["version"], result) for result in its),
+                  key=lambda each: int(each[0].split(".")[1]))
+
+
+def limit_of(version):
+    minor = int(version.split(".")[1])
+    return 0.6 if minor >= 13 else 0.75 if minor == 12 else 0.8
+
+
+def per_version(trials, kind, what, target, value_of, word_of, limit):
+    """A figure of all versions: `limit` of a version or a number for all."""
+    figure = Figure(what, target)
+    its = of_kind(trials, kind)
+    if its:
+        limits = [limit(version) if callable(limit) else limit for version, _ in its]
+        figure.found("; ".join(f"{version}: {word_of(result)}" for version, result in its),
+                     all(value_of(result) <= its_limit
+                         for (_, result), its_limit in zip(its, limits)))
+    return figure
+
+
+def ratio(trials, unit, what, target, limit):
+    return per_version(
+        trials, "cost", what, target, lambda its: its[unit + "_ratio"]["median"],
+        lambda its: f"{ranged(its[unit + '_ratio'])}, CPU {its[unit + '_ratio_cpu']['median']:.2f}",
+        limit)
+
+
+def against_noise(trials, kind, names, what, target, limit):
+    """Over bare; the noise is the same measured without a tracer."""
+    def words(result):
+        return ", ".join(f"{name} {ranged(result[name], 3)}" for name in (*names, "nothing"))
+
+    return per_version(trials, kind, what, target,
+                       lambda its: max(its[name]["median"] for name in names), words, limit)
+
+
+def two_busy(trials):
+    figure = Figure("agent: two busy processes at once, CPU time of each", "at most 1.15 x one")
+    its = trials.get("agent_two", {})
+    if "traced" in its:
+        figure.found(f"{ranged(its['traced'])} x; untraced {ranged(its['bare'])} x; lost "
+                     f"{its['lost']['max']:.0f} of {its['seen']['max']:.0f} at worst",
+                     its["traced"]["median"] <= 1.15)
+    return figure
+
+
+def equality(trials, name, what):
+    figure = Figure(what, "100 %")
+    its = trials.get(name)
+    if its and "passed" in its:
+        words = "{passed} interpreters equal, {failed} not, {skipped} missing".format(**its)
+        figure.found("; ".join([words, *its["reasons"]]),
+                     None if not its["passed"] and not its["failed"] else not its["failed"])
+    return figure
+
+
+def issue_table(trials):
+    return [
+        ratio(trials, "calls", "agent: functions (no C calls) to CSV, added time per call over "
+              "cProfile's", "at most 0.6 on 3.13-3.15, 0.75 on 3.12, 0.8 on 3.9-3.11", limit_of),
+        ratio(trials, "ccalls", "agent: functions with C calls, on C calls, the same",
+              "at most 1.0", 1.0),
+        per_version(trials, "cost", "agent: lines to CSV, added time per line", "at most 60 ns",
+                    lambda its: its["lines_added"]["median"],
+                    lambda its: f"{ranged(its['lines_added'], 0)} ns", 60),
+        against_noise(trials, "outside", ("not_entered", "left"),
+                      "agent: a function outside the focus, 3.12+, over bare", "within 3 %", 1.03),
+        against_noise(trials, "loaded", ("loaded",),
+                      "agent: loaded, no tracer attached, over bare", "within 1 %", 1.01),
+        equality(trials, "agent_oracle_functions",
+                 "agent: records equal to the oracle, functions with C calls"),
+        equality(trials, "agent_oracle_lines", "agent: records equal to the oracle, lines"),
+        per_version(trials, "lost", "agent: loader CPU per record, CSV", "at most 45 ns",
+                    lambda its: its["loader_ns"], lambda its: f"{its['loader_ns']:.0f} ns", 45),
+        per_version(trials, "lost", "agent: lost with the default buffer, CSV in memory",
+                    "0 of 10 000 000", lambda its: its["lost"],
+                    lambda its: f"{its['lost']} of {its['seen']} at "
+                                f"{its['events_per_s'] / 1e6:.1f} M/s", 0),
+        two_busy(trials),
+        per_version(trials, "gone", "agent: hooks gone after kill -9 of the tracer", "200 ms",
+                    lambda its: max(its["thread_ms"]["max"], its["bare_ms"]["max"]),
+                    lambda its: f"thread {ranged(its['thread_ms'], 0)} ms, bare speed "
+                                f"{ranged(its['bare_ms'], 0)} ms", 200),
+    ]
+
+
+def cost_lines(name, result):
+    lines = []
+    for unit, what in (("calls", "call"), ("ccalls", "C call"), ("lines", "line")):
+        its = {key[len(unit) + 1:]: value for key, value in result.items()
+               if key.startswith(unit + "_")}
+        words = f"bare {its['bare']['median']:.0f}, adds {ranged(its['added'], 0)}"
+        if "cprofile" in its:
+            words += f", cProfile adds {ranged(its['cprofile'], 0)}"
+        lines.append(f"{name}: ns per {what}: {words}; {its['events_per_s']['median'] / 1e6:.1f} "
+                     f"M events/s, loader {its['loader_ns']['median']:.0f} ns a record, lost "
+                     f"{its['lost']['max']:.0f}")
+    return lines
+
+
+def rate_lines(tries):
+    words = [f"{each['events_per_s'] / 1e6:.1f} M/s ({each['bytes_per_s'] / 1e6:.0f} MB/s) lost "
+             f"{each['lost']} of {each['seen']}" for each in tries]
+    last = tries[-1]
+    ends = (f"loss begins above {last['events_per_s'] / 1e6:.1f} M events/s"
+            if not last["lost"] and len(tries) > 1 else
+            "no loss at the target's full speed" if not last["lost"] else "it loses at each rate")
+    return [f"agent, CSV on the disk of build/: {ends}: " + ", ".join(words)]
+
+
+def trial_lines(name, result):
+    if name.startswith("agent_cost_"):
+        return cost_lines(f"{result['version']} ({name[len('agent_cost_'):]})", result)
+    return rate_lines(result["tries"]) if "tries" in result else []
