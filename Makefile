@@ -25,7 +25,7 @@ say      = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2))
 
 BPF_SRC := $(wildcard bpf/*.bpf.c)
 BPF_OBJ := $(BPF_SRC:%.c=$(B)/%.o)
-LIB_SRC := $(filter-out user/main.c,$(wildcard user/*.c user/*/*.c)) probes/cpython.c
+LIB_SRC := $(filter-out user/main.c,$(wildcard user/*.c user/*/*.c)) $(wildcard probes/*.c)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o)
 TESTS   := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 ASAN_OBJ := $(LIB_SRC:%.c=$(B)/asan/%.o)
