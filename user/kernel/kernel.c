@@ -399,6 +399,20 @@ int kernel__set_rules(struct kernel *kernel, const struct wire_rule *rules, int 
 	return 0;
 }
 
+int kernel__rules(const struct kernel *kernel, const struct wire_rule **rules)
+{
+	*rules = kernel->rules;
+	return kernel->bpf->bss->control.n_rules;
+}
+
+struct kernel_hashes kernel__hashes(const struct kernel *kernel)
+{
+	const struct pikos_bpf__rodata *knobs = kernel->bpf->rodata;
+
+	return (struct kernel_hashes){knobs->hash_seed, knobs->module_name_hash,
+				      knobs->window_file_hash};
+}
+
 uint32_t kernel__next_generation(struct kernel *kernel)
 {
 	/* In this order: no id up to the one that is read can be of the new generation. */

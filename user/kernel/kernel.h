@@ -93,6 +93,15 @@ bool kernel__has_cookies(const struct kernel *kernel);
 
 /* @brief Replace the focus rules. @return 0; -E2BIG */
 int kernel__set_rules(struct kernel *kernel, const struct wire_rule *rules, int n);
+/* @return how many there are; shared memory, so another process of ours sees them, too */
+int kernel__rules(const struct kernel *kernel, const struct wire_rule **rules);
+
+struct kernel_hashes {
+	uint64_t seed, module_name, window_file;
+};
+
+/* @return what an agent needs to decide by the same hashes */
+struct kernel_hashes kernel__hashes(const struct kernel *kernel);
 /* @brief The hash by which the kernel knows a string. */
 uint64_t kernel__hash(const struct kernel *kernel, const char *text, size_t len);
 
