@@ -108,6 +108,22 @@ int keeper__reader(struct keeper *keeper, uint32_t target, int *fd)
 	return err;
 }
 
+int keeper__resend(struct keeper *keeper, uint32_t target, bool on)
+{
+	const struct keeper_request request = {on ? KEEPER_RESEND : KEEPER_RESENT, target, 0};
+	struct keeper_reply reply;
+
+	return ask(keeper, &request, &reply);
+}
+
+int keeper__stop_agents(struct keeper *keeper)
+{
+	const struct keeper_request request = {KEEPER_STOP_AGENTS, 0, 0};
+	struct keeper_reply reply;
+
+	return ask(keeper, &request, &reply);
+}
+
 int keeper__detach(struct keeper *keeper, uint32_t target)
 {
 	const struct keeper_request request = {KEEPER_DETACH, target, 0};

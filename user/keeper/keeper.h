@@ -22,6 +22,10 @@ struct keeper_config {
 	bool lines;
 	bool regions;	 /* only what happens inside regions counts: their probes, too */
 	bool script_end; /* lines of a script's <module>: its return is watched */
+	/* Sources that may be used: the built-in probes first, unless prefer_agent. A refusal of
+	 * the probes names the agent if name_agent. */
+	bool usdt, agent, prefer_agent, name_agent;
+	uint32_t agent_flags; /* enum agent_flag */
 	/* The caller's own descriptors, which the keeper is not to hold; see keeper__descriptors.
 	 */
 	const int *descriptors;
@@ -31,13 +35,15 @@ struct keeper_config {
 enum keeper_result {
 	KEEPER_ATTACHED,
 	KEEPER_NOT_PYTHON, /* nothing attached; a later exec may bring one */
-	KEEPER_WILL_STOP,  /* it will stop at its first instruction: attach again then */
+	KEEPER_WILL_STOP,  /* it will stop a little later: attach again then */
 };
 
 struct keeper_attached {
 	enum keeper_result result;
 	char description[64]; /* "CPython 3.11.2" */
 	int reader_fd;	      /* socket of a reader (process/reader.h) for the target, or -1 */
+	bool agent;	      /* by our agent in it */
+	uint32_t stopped_us;  /* for how long loading has stopped it at most */
 	struct interpreter_reason why; /* after an error */
 };
 
@@ -68,6 +74,10 @@ int keeper__attach(struct keeper *keeper, uint32_t target, pid_t pid,
  * @return 0; -EACCES: whose rights they are is not known; -EPIPE: the keeper has died; -errno
  */
 int keeper__reader(struct keeper *keeper, uint32_t target, int *fd);
+/* @brief Have an agent define its ids anew. @param on false: it has done so */
+int keeper__resend(struct keeper *keeper, uint32_t target, bool on);
+/* @brief Have all agents hand over what they hold and take their hooks out. Waits for none. */
+int keeper__stop_agents(struct keeper *keeper);
 /* @brief Detach one target. Waits until no program runs for it. */
 int keeper__detach(struct keeper *keeper, uint32_t target);
 /* @brief Detach all. @param missed set to the number of events whose program did not run */

@@ -21,6 +21,8 @@
 #include "keeper/rights.h"
 #include "process/identity.h"
 #include "process/reader.h"
+#include "source/agent.h"
+#include "source/agent_check.h"
 #include "source/agent_file.h"
 #include "source/regions.h"
 #include "source/usdt.h"
@@ -29,8 +31,8 @@
 
 /*
  * uprobes and map files (SYS_ADMIN, or BPF and PERFMON on kernels before July 2025), the memory and
- * files of others (SYS_PTRACE), readers (SYS_CHROOT, SETUID, SETGID, DAC_READ_SEARCH), continuing
- * (KILL).
+ * files of others and loading the agent (SYS_PTRACE), readers (SYS_CHROOT, SETUID, SETGID,
+ * DAC_READ_SEARCH), continuing (KILL).
  */
 #define KEEPER_RIGHTS                                                                   \
 	(CAP(SYS_ADMIN) | CAP(BPF) | CAP(PERFMON) | CAP(SYS_PTRACE) | CAP(SYS_CHROOT) | \
@@ -43,8 +45,9 @@ struct kept { /* one target */
 	int pidfd;
 	struct interpreter *interpreter;
 	struct usdt *usdt;
+	struct agent *agent;
 	struct regions *regions;
-	struct bpf_link *start;	   /* stops it at its first instruction */
+	struct bpf_link *start;	   /* stops it at its first instruction, or at Py_RunMain */
 	struct identity *reads_as; /* whose rights the last reader has */
 };
 
@@ -57,7 +60,7 @@ struct server {
 	/* Taking a probe away waits 100 ms for the kernel: sweeps have a thread of their own, so
 	 * that continuing a target need not wait for one. */
 	pthread_t sweeper;
-	pthread_mutex_t attachments; /* kept[].usdt */
+	pthread_mutex_t attachments; /* kept[].usdt, agent, regions */
 	struct ring_buffer *alerts;
 };
 
@@ -89,16 +92,37 @@ static void continue_all(struct server *server)
 
 /* ------------------------------------------------------------------ attach, detach */
 
+static void *destroy_link(void *link)
+{
+	bpf_link__destroy(link);
+	return NULL;
+}
+
+/* A probe that will not be hit again: the program that it has stopped need not wait for its end. */
+static void retire(struct bpf_link *link)
+{
+	pthread_t thread;
+
+	if (!link)
+		return;
+	if (pthread_create(&thread, NULL, destroy_link, link))
+		bpf_link__destroy(link);
+	else
+		pthread_detach(thread);
+}
+
 static void detach(struct server *server, uint32_t index)
 {
 	struct kept *kept = &server->kept[index];
 
 	server->targets[index].tgid = 0;
 	usdt__free(kept->usdt);
+	agent__free(kept->agent);
 	regions__free(kept->regions);
-	bpf_link__destroy(kept->start);
+	retire(kept->start);
 	interpreter__free(kept->interpreter);
 	kept->usdt = NULL;
+	kept->agent = NULL;
 	kept->regions = NULL;
 	kept->start = NULL;
 	kept->interpreter = NULL;
@@ -189,7 +213,38 @@ static int attach_regions(struct server *server, uint32_t index, struct interpre
 	return err;
 }
 
-static int attach_python(struct server *server, uint32_t index, struct keeper_attached *attached)
+static void name_agent(const struct interpreter *in, struct interpreter_reason *why)
+{
+	if (agent_check__process(in, NULL))
+		return;
+	snprintf(why->next_step, sizeof(why->next_step),
+		 "--source agent loads our agent into it, which sees everything");
+}
+
+enum source { BY_USDT, BY_AGENT };
+
+/* @return an enum source, or -ENOTSUP with why filled */
+static int choose_source(const struct server *server, const struct interpreter *in,
+			 struct interpreter_reason *why)
+{
+	const struct keeper_config *config = &server->config;
+	int err;
+
+	if (config->agent && (config->prefer_agent || !config->usdt)) {
+		err = agent_check__interpreter(in, why);
+		return err ? err : BY_AGENT;
+	}
+	err = interpreter__check(in, usdt__needs(config->lines, config->script_end), why);
+	if (!err)
+		return BY_USDT;
+	if (config->agent && !agent_check__interpreter(in, NULL))
+		return BY_AGENT;
+	if (config->name_agent)
+		name_agent(in, why);
+	return err;
+}
+
+static int attach_usdt(struct server *server, uint32_t index, struct interpreter_reason *why)
 {
 	struct kept *kept = &server->kept[index];
 	struct usdt_request request = {
@@ -199,15 +254,52 @@ static int attach_python(struct server *server, uint32_t index, struct keeper_at
 		.lines = server->config.lines,
 		.script_end = server->config.script_end,
 	};
-	int err;
 
-	kept->usdt = usdt__attach(&request, kept->interpreter, &attached->why);
-	if (!kept->usdt)
+	kept->usdt = usdt__attach(&request, kept->interpreter, why);
+	return kept->usdt ? 0 : -errno;
+}
+
+/* A program of ours gets it where its interpreter is ready, and stops there once more. */
+static int attach_agent(struct server *server, uint32_t index, struct keeper_attached *attached)
+{
+	struct kept *kept = &server->kept[index];
+	const struct agent_order order = {
+		.kernel = server->kernel,
+		.target = index,
+		.flags = server->config.agent_flags,
+		.at_start = server->targets[index].exec_stop,
+	};
+
+	if (order.at_start && !agent__is_at_main(kept->interpreter)) {
+		attached->result = KEEPER_WILL_STOP;
+		kept->start = agent__stop_at_main(server->kernel, kept->interpreter, kept->pid);
+		return kept->start ? 0 : -errno;
+	}
+	kept->agent = agent__attach(&order, kept->interpreter, &attached->why);
+	if (!kept->agent)
 		return -errno;
+	attached->agent = true;
+	attached->stopped_us = agent__stopped_ns(kept->agent) / 1000;
+	return 0;
+}
+
+static int attach_python(struct server *server, uint32_t index, struct keeper_attached *attached)
+{
+	struct kept *kept = &server->kept[index];
+	int err, source = choose_source(server, kept->interpreter, &attached->why);
+
+	if (source < 0)
+		return source;
+	attached->result = KEEPER_ATTACHED;
+	if (source == BY_AGENT)
+		err = attach_agent(server, index, attached);
+	else
+		err = attach_usdt(server, index, &attached->why);
+	if (err || attached->result == KEEPER_WILL_STOP)
+		return err;
 	err = attach_regions(server, index, &attached->why);
 	if (err)
 		return err;
-	attached->result = KEEPER_ATTACHED;
 	attached->reader_fd = make_reader(kept, identity__of_pid(kept->pid));
 	__atomic_store_n(&server->targets[index].tgid, kept->pid, __ATOMIC_RELEASE);
 	return 0;
@@ -360,15 +452,32 @@ static void *sweep(void *ctx)
 		for (uint32_t i = 0; i < server->n_kept; i++)
 			if (server->kept[i].usdt && !is_swept(server, i))
 				usdt__sweep(server->kept[i].usdt);
-		for (uint32_t i = 0; i < server->n_kept; i++)
+		for (uint32_t i = 0; i < server->n_kept; i++) {
+			if (server->kept[i].agent)
+				agent__sweep(server->kept[i].agent);
 			if (server->kept[i].regions)
 				regions__sweep(server->kept[i].regions);
+		}
 		pthread_mutex_unlock(&server->attachments);
 	}
 	return NULL;
 }
 
 /* ------------------------------------------------------------------ life */
+
+static void stop_agents(struct server *server)
+{
+	for (uint32_t i = 0; i < server->n_kept; i++)
+		if (server->kept[i].agent)
+			agent__stop(server->kept[i].agent);
+}
+
+static int resend(struct server *server, const struct keeper_request *request)
+{
+	struct agent *agent = server->kept[request->target].agent;
+
+	return agent ? agent__resend(agent, request->verb == KEEPER_RESEND) : -ESRCH;
+}
 
 /* @return whether it is to be answered */
 static bool handle(struct server *server, const struct keeper_request *request,
@@ -397,6 +506,17 @@ static bool handle(struct server *server, const struct keeper_request *request,
 		detach_all(server);
 		pthread_mutex_unlock(&server->attachments);
 		reply->missed = kernel__missed(server->kernel);
+		return true;
+	case KEEPER_RESEND:
+	case KEEPER_RESENT:
+		pthread_mutex_lock(&server->attachments);
+		reply->err = resend(server, request);
+		pthread_mutex_unlock(&server->attachments);
+		return true;
+	case KEEPER_STOP_AGENTS:
+		pthread_mutex_lock(&server->attachments);
+		stop_agents(server);
+		pthread_mutex_unlock(&server->attachments);
 		return true;
 	case KEEPER_READER:
 		reply->err = renew_reader(server, request->target, &reply->attached.reader_fd);
