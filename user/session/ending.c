@@ -45,6 +45,9 @@ static void detach(struct session *session)
 
 	if (session->detached || !session->keeper)
 		return;
+	agents__stop(session);
+	if (session->detached) /* the keeper has died meanwhile */
+		return;
 	session->detached = true;
 	if (keeper__detach_all(session->keeper, &missed))
 		session__mourn_keeper(session);

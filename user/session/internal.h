@@ -5,6 +5,7 @@
  *	session.c	the order of things: prepare, watch, end
  *	prepare.c	kernel, keeper, recorder, rights
  *	targets.c	processes: attach, exec, fork, stop, exit
+ *	agents.c	the agents in them: hooked, ids anew, notices, ended
  *	ending.c	detach, drain, account, report
  */
 #ifndef PIKOS_SESSION_INTERNAL_H
@@ -34,7 +35,10 @@ struct target {
 	bool ended;
 	struct reader *reader;
 	struct lines *lines;
-	uint32_t execs; /* of the kernel's count, handled */
+	uint32_t execs;		   /* of the kernel's count, handled */
+	bool agent;		   /* traced by our agent in it */
+	uint64_t resend_since;	   /* CLOCK_MONOTONIC: ids are asked for anew; 0: they are not */
+	struct monitor_agent told; /* of its notices, what the user has been told */
 };
 
 struct session {
@@ -73,9 +77,20 @@ int session__prepare(struct session *session);
 int targets__open(struct session *session);
 int targets__attach_all(struct session *session);
 void targets__look(struct session *session);
+/* @brief --lossless: continue what was stopped, its records are out of the buffers. */
+void targets__look_at_stops(struct session *session, int index);
+bool targets__has_exited(const struct target *target);
 /* @brief The keeper has died: continue whatever it might have had to. */
 void targets__continue_all(struct session *session);
 void targets__free(struct session *session);
+
+/* agents.c */
+/* @brief An agent was loaded: wait until it sees events, as long as others usually take. */
+void agents__wait_hooked(struct session *session, int index);
+/* @brief Act on what they have said. */
+void agents__look(struct session *session);
+/* @brief Have them hand over what they hold, and take it; waits a little for each. */
+void agents__stop(struct session *session);
 
 /* ending.c */
 /* @return 0; -ECANCELED: enough; else the recorder's error, logged */

@@ -10,6 +10,7 @@
 
 #include "errors.h"
 #include "log.h"
+#include "probes/agent/agent.h"
 #include "session/internal.h"
 #include "keeper/rights.h"
 
@@ -48,6 +49,34 @@ static void configure(struct session *session)
 		options->transport == TRANSPORT_PERFBUF ? KERNEL_PERF_BUFFER : KERNEL_RING_BUFFER;
 	config->buffer_size = options->buffer_size ? options->buffer_size : default_buffer_size();
 	config->window_script = options->pikos_run ? options->script : NULL;
+	config->agent = options->source != SOURCE_USDT && config->transport == KERNEL_RING_BUFFER;
+}
+
+/* What an agent is to see, and to send with it. */
+static uint32_t agent_flags(const struct session *session)
+{
+	const struct options *options = session->options;
+	const struct pikos_record_type *type = &session->output.type;
+	bool times = options->tree || options->n_pids > 1 || session->output.borrowed ||
+		     pikos_record_type__field(type, "time") >= 0;
+	bool c_calls = !session->config.lines && options->c_calls != C_CALLS_OFF;
+
+	return (session->config.lines ? AGENT_LINES : 0) | (c_calls ? AGENT_C_CALLS : 0) |
+	       (options->qualified ? AGENT_QUALIFIED : 0) | (times ? AGENT_TIMES : 0) |
+	       (type->memory ? AGENT_EACH : 0) | (options->focus ? AGENT_FOCUS : 0) |
+	       (options->pikos_run ? AGENT_WINDOW : 0) | (options->regions ? AGENT_REGIONS : 0);
+}
+
+static int check_transport(const struct session *session)
+{
+	const struct options *options = session->options;
+
+	if (session->config.agent ||
+	    (options->source != SOURCE_AGENT && options->c_calls != C_CALLS_ON))
+		return 0;
+	log_cannot("use", "--transport perfbuf", "what the agent hands over takes the ring buffer");
+	log_hint("leave --transport out");
+	return -EINVAL;
 }
 
 static bool has_capability(int capability)
@@ -80,10 +109,18 @@ static void explain_load(int err, const struct kernel_error *error)
 
 static int load(struct session *session)
 {
+	const struct options *options = session->options;
+	bool may_agent = session->config.agent, auto_agent = options->source == SOURCE_AUTO;
+	bool prefer_agent = auto_agent && options->c_calls == C_CALLS_ON;
 	const struct keeper_config keeper = {
 		.lines = session->config.lines,
 		.regions = session->config.regions,
-		.script_end = session->config.lines && session->options->pikos_run,
+		.script_end = session->config.lines && options->pikos_run,
+		.usdt = options->source != SOURCE_AGENT,
+		.agent = may_agent && (!auto_agent || options->argv || prefer_agent),
+		.prefer_agent = prefer_agent,
+		.name_agent = may_agent && auto_agent,
+		.agent_flags = agent_flags(session),
 		.descriptors = session->descriptors,
 		.n_descriptors = session->n_descriptors,
 	};
@@ -144,6 +181,8 @@ static int connect_stations(struct session *session)
 		log_cannot("map", "the buffers", error_words(err));
 		return err;
 	}
+	if (session->config.agent && session->n_targets > 1)
+		transport__merge_batches(session->transport);
 	return transport__add_to_epoll(session->transport, session->epoll);
 }
 
@@ -189,7 +228,9 @@ int session__prepare(struct session *session)
 	if (err || session->epoll < 0)
 		return err ? err : -errno;
 	configure(session);
-	err = check_pid_namespace();
+	err = check_transport(session);
+	if (!err)
+		err = check_pid_namespace();
 	if (!err)
 		err = load(session);
 	if (!err)

@@ -257,7 +257,7 @@ static void take_reader(struct session *session, int index, int fd)
 	monitor__set_target(session->monitor, index, target->pid, target->lines);
 }
 
-static bool has_exited(const struct target *target)
+bool targets__has_exited(const struct target *target)
 {
 	struct pollfd wanted = {.fd = target->pidfd, .events = POLLIN};
 
@@ -278,7 +278,7 @@ static int attach(struct session *session, int index)
 			 "the one it starts");
 	}
 	/* The keeper goes by the number: whose it is is known only while our pidfd lives. */
-	if (!err && !session->program && has_exited(target)) {
+	if (!err && !session->program && targets__has_exited(target)) {
 		err = -ESRCH;
 		snprintf(attached.why.text, sizeof(attached.why.text),
 			 "it has ended while attaching");
@@ -293,11 +293,18 @@ static int attach(struct session *session, int index)
 	if (attached.result != KEEPER_ATTACHED)
 		return 0;
 	session->any_python = true;
+	target->agent = attached.agent;
 	take_reader(session, index, attached.reader_fd);
+	if (attached.agent && !session->program)
+		agents__wait_hooked(session, index);
 	log_verbose("tracing PID %d: %s, %s, %s", target->pid, attached.description,
 		    session->options->monitor,
-		    session->config.transport == KERNEL_RING_BUFFER ? "ring buffer"
-								    : "perf buffer");
+		    attached.agent				      ? "agent"
+		    : session->config.transport == KERNEL_RING_BUFFER ? "ring buffer"
+								      : "perf buffer");
+	if (attached.agent)
+		log_verbose("loading the agent has stopped PID %d for %.1f ms at most", target->pid,
+			    attached.stopped_us / 1e3);
 	return 0;
 }
 
@@ -322,15 +329,13 @@ static int start_program(struct session *session)
 	return err;
 }
 
-static void look_at_stops(struct session *session, int index);
-
 /* What is attached records while others are not: many targets take seconds. */
 static int keep_up(struct session *session, int n_attached)
 {
 	int err = session__drain(session, false);
 
 	for (int i = 0; i < n_attached && session->options->lossless; i++)
-		look_at_stops(session, i);
+		targets__look_at_stops(session, i);
 	return err ? err : session_signal ? -ECANCELED : 0;
 }
 
@@ -442,7 +447,7 @@ static void look_at_exec(struct session *session, int index)
 }
 
 /* --lossless: what was stopped is continued once its records are out of the buffers. */
-static void look_at_stops(struct session *session, int index)
+void targets__look_at_stops(struct session *session, int index)
 {
 	struct wire_target *wire = &session->wire[index];
 	uint32_t stops = __atomic_load_n(&wire->stops, __ATOMIC_ACQUIRE);
@@ -461,13 +466,14 @@ void targets__look(struct session *session)
 		struct target *target = &session->targets[i];
 
 		if (session->options->lossless && !target->ended)
-			look_at_stops(session, i);
+			targets__look_at_stops(session, i);
 		if (session->program || target->ended)
 			continue;
 		look_at_exec(session, i);
-		if (has_exited(target))
+		if (targets__has_exited(target))
 			end_target(session, i);
 	}
+	agents__look(session);
 }
 
 void targets__free(struct session *session)
