@@ -16,7 +16,7 @@
 	 1u << WIRE_C_EXCEPTION)
 #define LINE_TYPES (1u << WIRE_LINE)
 
-void agent__free(struct agent *agent)
+void monitor__free_agent(struct agent *agent)
 {
 	if (!agent)
 		return;
@@ -87,8 +87,9 @@ static void forget(struct monitor *monitor, uint32_t target, uint32_t id)
 	struct ids *ids = monitor->sources[target]->agent->ids;
 	const struct symbol *known = ids__get(ids, id);
 
-	if (known && known->in_rows)
-		rows__forget(monitor->rows, target, id);
+	if (!known)
+		return;
+	rows__forget(monitor->rows, target, id, known);
 	ids__forget(ids, id);
 }
 
@@ -179,58 +180,6 @@ static void take_other(struct monitor *monitor, uint32_t target, const struct wi
 
 /* ------------------------------------------------------------------ events */
 
-static int record_event(struct monitor *monitor, const struct wire_batch *batch,
-			const struct wire_slot *slot, const struct happening *now)
-{
-	uint32_t target = batch->head.target;
-	struct source *source = monitor->sources[target];
-	uint64_t filtered = monitor->totals.filtered;
-	int err;
-
-	source->next_seq++;
-	err = monitor__take(monitor, source, now, monitor->totals.seen);
-	if (!err && monitor->rows) {
-		now->symbol->in_rows = true;
-		rows__keep(monitor->rows, target, slot, monitor->values,
-			   monitor->totals.filtered == filtered);
-	}
-	return err;
-}
-
-static int take_event(struct monitor *monitor, const struct wire_batch *batch,
-		      const struct wire_slot *slot)
-{
-	struct agent *agent = monitor->sources[batch->head.target]->agent;
-	uint32_t types = monitor->config.type->functions ? FUNCTION_TYPES : LINE_TYPES;
-	struct happening now = {
-		.type = wire_slot_type(slot),
-		.tid = agent->tid,
-		.line = wire_slot_line(slot),
-		.rss = batch->rss,
-		.vms = batch->vms,
-		.symbol = ids__get(agent->ids, slot->code),
-	};
-	int err;
-
-	if (!agent->left)
-		return 0;
-	agent->left--;
-	now.time = batch->flags & WIRE_BATCH_TIMES ? slot->time
-						   : batch_clock__time(&agent->clock, slot->time);
-	agent->clock.last = now.time;
-	if (types >> now.type & 1 && !now.symbol) {
-		agent->unnamed++;
-		agent->said.wants_resend = true;
-		return 0;
-	}
-	err = lose_unnamed(monitor, batch, agent);
-	if (err)
-		return err;
-	if (!(types >> now.type & 1))
-		return lose(monitor, batch, WIRE_UNREADABLE_BATCH, 1);
-	return record_event(monitor, batch, slot, &now);
-}
-
 /* Events whose rows are kept. @return how many slots were taken, or -errno */
 static int take_known(struct monitor *monitor, const struct wire_batch *batch, uint32_t from,
 		      uint32_t end)
@@ -265,6 +214,63 @@ static int take_known(struct monitor *monitor, const struct wire_batch *batch, u
 	return run.err ? run.err : (int)n;
 }
 
+/* @return whether the event's row is kept now, so that take_known takes it */
+static bool learn(struct monitor *monitor, const struct wire_batch *batch,
+		  const struct wire_slot *slot, const struct happening *now)
+{
+	const struct monitor_config *config = &monitor->config;
+	bool kept;
+
+	if (!monitor->rows)
+		return false;
+	monitor__fill(monitor, monitor->sources[batch->head.target], now, monitor->totals.seen);
+	kept = !config->filters || filters__keep(config->filters, &monitor->record, false);
+	return rows__keep(monitor->rows, batch->head.target, slot, now->symbol, monitor->values,
+			  kept);
+}
+
+static int take_event(struct monitor *monitor, const struct wire_batch *batch, uint32_t i)
+{
+	struct source *source = monitor->sources[batch->head.target];
+	const struct wire_slot *slot = &batch__slots(batch)[i];
+	uint32_t types = monitor->config.type->functions ? FUNCTION_TYPES : LINE_TYPES;
+	struct agent *agent = source->agent;
+	struct happening now = {
+		.type = wire_slot_type(slot),
+		.tid = agent->tid,
+		.line = wire_slot_line(slot),
+		.rss = batch->rss,
+		.vms = batch->vms,
+		.symbol = ids__get(agent->ids, slot->code),
+	};
+	int err, known;
+
+	if (!agent->left)
+		return 0;
+	now.time = batch->flags & WIRE_BATCH_TIMES ? slot->time
+						   : batch_clock__time(&agent->clock, slot->time);
+	agent->clock.last = now.time;
+	if (types >> now.type & 1 && !now.symbol) {
+		agent->left--;
+		agent->unnamed++;
+		agent->said.wants_resend = true;
+		return 0;
+	}
+	err = lose_unnamed(monitor, batch, agent);
+	if (!err && types >> now.type & 1 && learn(monitor, batch, slot, &now)) {
+		known = take_known(monitor, batch, i, i + 1);
+		if (known)
+			return known < 0 ? known : 0;
+	}
+	if (err)
+		return err;
+	agent->left--;
+	if (!(types >> now.type & 1))
+		return lose(monitor, batch, WIRE_UNREADABLE_BATCH, 1);
+	source->next_seq++;
+	return monitor__take(monitor, source, &now, monitor->totals.seen);
+}
+
 static int take_slots(struct monitor *monitor, const struct wire_batch *batch, uint32_t end)
 {
 	const struct wire_slot *slots = batch__slots(batch);
@@ -281,7 +287,7 @@ static int take_slots(struct monitor *monitor, const struct wire_batch *batch, u
 			continue;
 		}
 		if (batch__is_event(wire_slot_type(&slots[i])))
-			err = take_event(monitor, batch, &slots[i]);
+			err = take_event(monitor, batch, i);
 		else
 			take_other(monitor, batch->head.target, &slots[i], span);
 		i += span;

@@ -84,6 +84,6 @@ int monitor__enough(const struct monitor *monitor);
 
 /* batch.c */
 int monitor__handle_batch(struct monitor *monitor, const struct wire_batch *batch, uint32_t size);
-void agent__free(struct agent *agent);
+void monitor__free_agent(struct agent *agent);
 
 #endif /* PIKOS_MONITOR_INTERNAL_H */

@@ -75,7 +75,7 @@ void monitor__free(struct monitor *monitor)
 		return;
 	for (int i = 0; i < WIRE_MAX_TARGETS; i++) {
 		if (monitor->sources[i])
-			agent__free(monitor->sources[i]->agent);
+			monitor__free_agent(monitor->sources[i]->agent);
 		free(monitor->sources[i]);
 	}
 	rows__free(monitor->rows);

@@ -8,11 +8,12 @@
 #include "recorder/digits.h"
 #include "recorder/recorder.h"
 
-#define ROWS	  8192
+#define SETS	  8192 /* of two rows */
+#define ROWS	  (2 * SETS)
 #define ROW_BYTES 256 /* a longer one is not kept */
-#define CHUNK	  64  /* bytes copied at once, whatever the length: a jump that is always taken */
-#define MAX_LEAD  (3 * (DIGITS_MAX + 1)) /* pid, tid, time */
-#define MAX_ROW	  (MAX_LEAD + DIGITS_MAX + ROW_BYTES + CHUNK)
+#define CHUNK	  64  /* bytes copied at once, whatever the length */
+#define MAX_CELL  32  /* an integer with its separator, padded */
+#define MAX_ROW	  (4 * MAX_CELL + ROW_BYTES + CHUNK)
 
 _Static_assert(ROW_BYTES % CHUNK == 0, "chunks end inside");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "struct counter");
@@ -34,13 +35,22 @@ struct counter {
 	char high[16];
 };
 
-enum lead { LEAD_PID, LEAD_TID, LEAD_TIME };
+/* A cell in front of the row as text: pid and tid stay the same for long, time for 0.1 s. */
+struct cell {
+	enum { CELL_PID, CELL_TID, CELL_TIME } what;
+	uint8_t width;
+	unsigned int len;
+	uint64_t number; /* of a time: without its last eight digits */
+	char text[MAX_CELL];
+};
 
 struct rows {
 	const struct recorder_parts *parts;
 	void *recorder;
-	enum lead leads[PIKOS_MAX_FIELDS];
-	int n_leads;
+	struct cell cells[PIKOS_MAX_FIELDS];
+	int n_cells;
+	uint8_t width; /* of the index */
+	uint32_t turn; /* which of two rows goes */
 	struct counter counter;
 	struct tag tags[ROWS];
 	char bytes[ROWS][ROW_BYTES];
@@ -54,8 +64,8 @@ static void counter_set(struct counter *counter, uint64_t n)
 	char digits[8];
 
 	counter->next = n;
-	for (int i = 7; i >= 0; i--, low /= 10)
-		digits[i] = '0' + low % 10;
+	digits__four(digits, low / 10000);
+	digits__four(digits + 4, low % 10000);
 	memcpy(&counter->low, digits, 8);
 	counter->n_high = high ? digits__unsigned(counter->high, high) - counter->high : 0;
 	counter->shift = 0;
@@ -76,15 +86,17 @@ static inline char *counter_put(const struct counter *counter, char *out)
 {
 	uint64_t low = counter->low >> counter->shift;
 
-	memcpy(out, counter->high, sizeof(counter->high));
-	out += counter->n_high;
+	if (counter->n_high) {
+		memcpy(out, counter->high, sizeof(counter->high));
+		out += counter->n_high;
+	}
 	memcpy(out, &low, 8);
 	return out + 8 - counter->shift / 8;
 }
 
 /* ------------------------------------------------------------------ which rows */
 
-static uint64_t key_of(const struct wire_slot *slot)
+static inline uint64_t key_of(const struct wire_slot *slot)
 {
 	uint64_t key;
 
@@ -92,28 +104,37 @@ static uint64_t key_of(const struct wire_slot *slot)
 	return key;
 }
 
-static inline uint32_t place_of(uint64_t key, uint32_t target)
+static inline uint32_t set_of(uint64_t key, uint32_t target)
 {
-	uint64_t hash = (key ^ (uint64_t)target << 40) * UINT64_C(0x9e3779b97f4a7c15);
+	uint64_t hash = (key ^ (uint64_t)target << 20) * UINT64_C(0x9e3779b97f4a7c15);
 
-	return hash >> 32 & (ROWS - 1);
+	return hash >> 40 & (SETS - 1);
 }
 
-static int find_leads(struct rows *rows, const struct pikos_record_type *type)
+static inline bool is_of(const struct tag *tag, uint64_t key, uint32_t target)
+{
+	return tag->slot == key && tag->target == target;
+}
+
+static int find_cells(struct rows *rows, const struct pikos_record_type *type)
 {
 	for (int i = 0; i < type->n_extra; i++) {
 		const char *name = type->fields[i].name;
+		struct cell *cell = &rows->cells[i];
 
+		memset(cell, 0, sizeof(*cell));
+		cell->width = rows->parts->widths[i];
 		if (!strcmp(name, "pid"))
-			rows->leads[i] = LEAD_PID;
+			cell->what = CELL_PID;
 		else if (!strcmp(name, "tid"))
-			rows->leads[i] = LEAD_TID;
+			cell->what = CELL_TID;
 		else if (!strcmp(name, "time"))
-			rows->leads[i] = LEAD_TIME;
+			cell->what = CELL_TIME;
 		else
 			return -ENOTSUP;
 	}
-	rows->n_leads = type->n_extra;
+	rows->n_cells = type->n_extra;
+	rows->width = rows->parts->widths[type->n_extra];
 	return strcmp(type->fields[type->n_extra].name, "index") ? -ENOTSUP : 0;
 }
 
@@ -130,9 +151,10 @@ struct rows *rows__new(const struct pikos_record_type *type, const struct pikos_
 	if (rows) {
 		rows->parts = parts;
 		rows->recorder = context;
+		rows->turn = 0;
 		rows__clear(rows);
 		counter_set(&rows->counter, 0);
-		err = find_leads(rows, type);
+		err = find_cells(rows, type);
 	}
 	if (!err)
 		return rows;
@@ -152,44 +174,99 @@ void rows__clear(struct rows *rows)
 		memset(rows->tags, 0, sizeof(rows->tags));
 }
 
-void rows__forget(struct rows *rows, uint32_t target, uint32_t id)
+void rows__forget(struct rows *rows, uint32_t target, uint32_t id, const struct symbol *symbol)
 {
-	for (int i = 0; rows && i < ROWS; i++)
+	if (!rows || !symbol->n_rows)
+		return;
+	if (symbol->n_rows <= SYMBOL_ROWS) {
+		for (int i = 0; i < symbol->n_rows; i++) {
+			struct tag *tag = &rows->tags[symbol->rows[i]];
+
+			if ((uint32_t)tag->slot == id && tag->target == target)
+				tag->slot = 0;
+		}
+		return;
+	}
+	for (int i = 0; i < ROWS; i++)
 		if ((uint32_t)rows->tags[i].slot == id && rows->tags[i].target == target)
 			rows->tags[i].slot = 0;
 }
 
-void rows__keep(struct rows *rows, uint32_t target, const struct wire_slot *slot,
-		const struct pikos_value *values, bool kept)
+bool rows__keep(struct rows *rows, uint32_t target, const struct wire_slot *slot,
+		struct symbol *symbol, const struct pikos_value *values, bool kept)
 {
 	uint64_t key = key_of(slot);
-	uint32_t place = place_of(key, target);
+	uint32_t place = 2 * set_of(key, target);
 	char rest[2 * ROW_BYTES + 64]; /* the recorder wants room for quotes */
 	size_t len = 0;
 
 	if (kept)
-		len = rows->parts->rest(rows->recorder, values, rows->n_leads + 1, rest,
+		len = rows->parts->rest(rows->recorder, values, rows->n_cells + 1, rest,
 					sizeof(rest));
 	if (len > ROW_BYTES || (kept && !len))
-		return;
+		return false;
+	if (rows->tags[place].slot && (rows->tags[place + 1].slot ? rows->turn++ & 1 : 1))
+		place++;
 	memcpy(rows->bytes[place], rest, len);
 	rows->tags[place] = (struct tag){.slot = key, .target = target, .len = len, .kept = kept};
+	if (symbol->n_rows < SYMBOL_ROWS)
+		symbol->rows[symbol->n_rows] = place;
+	if (symbol->n_rows <= SYMBOL_ROWS)
+		symbol->n_rows++;
+	return true;
 }
 
 /* ------------------------------------------------------------------ write */
 
-static inline char *put_leads(const struct rows *rows, char *out, const struct rows_run *run,
+/* Fills up to the width with spaces, and ends the cell. */
+static inline char *end_cell(char *start, char *end, unsigned int width, char separator)
+{
+	if ((unsigned int)(end - start) < width) {
+		memset(end, ' ', MAX_CELL / 2);
+		memset(end + MAX_CELL / 2, ' ', MAX_CELL / 2);
+		end = start + width;
+	}
+	*end++ = separator;
+	return end;
+}
+
+static void set_cell(struct cell *cell, uint64_t number)
+{
+	cell->number = number;
+	cell->len = digits__unsigned(cell->text, number) - cell->text;
+}
+
+/* Before 0.1 s of uptime a time has leading zeros: nothing is traced then. */
+static inline char *put_time(struct cell *cell, char *out, uint64_t time)
+{
+	uint64_t high = time / 100000000;
+	uint32_t low = time - high * 100000000;
+
+	if (cell->number != high || !cell->len)
+		set_cell(cell, high);
+	memcpy(out, cell->text, 16);
+	out += cell->len;
+	digits__four(out, low / 10000);
+	digits__four(out + 4, low % 10000);
+	return out + 8;
+}
+
+static inline char *put_cells(struct rows *rows, char *out, const struct rows_run *run,
 			      uint64_t ticks)
 {
-	for (int i = 0; i < rows->n_leads; i++) {
-		uint64_t number = run->pid;
+	for (int i = 0; i < rows->n_cells; i++) {
+		struct cell *cell = &rows->cells[i];
+		char *start = out;
 
-		if (rows->leads[i] == LEAD_TID)
-			number = run->tid;
-		else if (rows->leads[i] == LEAD_TIME)
-			number = run->has_times ? ticks : batch_clock__time(run->clock, ticks);
-		out = digits__unsigned(out, number);
-		*out++ = rows->parts->delimiter;
+		if (cell->what == CELL_TIME) {
+			out = put_time(cell, out,
+				       run->has_times ? ticks
+						      : batch_clock__time(run->clock, ticks));
+		} else {
+			memcpy(out, cell->text, 16);
+			out += cell->len;
+		}
+		out = end_cell(start, out, cell->width, rows->parts->separator);
 	}
 	return out;
 }
@@ -202,43 +279,68 @@ static inline char *put_bytes(char *out, const char *bytes, size_t len)
 	return out + len;
 }
 
+static void begin(struct rows *rows, const struct rows_run *run)
+{
+	if (rows->counter.next != run->index)
+		counter_set(&rows->counter, run->index);
+	for (int i = 0; i < rows->n_cells; i++) {
+		struct cell *cell = &rows->cells[i];
+		uint32_t number = cell->what == CELL_PID ? run->pid : run->tid;
+
+		if (cell->what != CELL_TIME && (cell->number != number || !cell->len))
+			set_cell(cell, number);
+	}
+}
+
+static inline const struct tag *find(const struct rows *rows, const struct wire_slot *slot,
+				     uint32_t target)
+{
+	uint64_t key = key_of(slot);
+	const struct tag *tag = &rows->tags[2 * set_of(key, target)];
+
+	if (is_of(tag, key, target))
+		return tag;
+	return is_of(tag + 1, key, target) ? tag + 1 : NULL;
+}
+
 void rows__write(struct rows *rows, struct rows_run *run)
 {
-	struct counter counter = rows->counter;
+	uint32_t i, written = 0, committed = 0, target = run->target;
+	const struct wire_slot *slots = run->slots;
+	const char separator = rows->parts->separator;
 	const char *limit = NULL;
-	uint32_t i, before = 0;
 	char *out = NULL;
+	struct counter counter;
 
-	run->written = run->dropped = run->err = 0;
-	if (counter.next != run->index)
-		counter_set(&counter, run->index);
-	for (i = 0; i < run->n; i++) {
-		uint64_t key = key_of(&run->slots[i]);
-		uint32_t place = place_of(key, run->target);
-		const struct tag *tag = &rows->tags[place];
+	run->err = 0;
+	begin(rows, run);
+	counter = rows->counter; /* a copy, because the bytes written could be the counter's */
+	for (i = 0; i < run->n; i++, counter_step(&counter)) {
+		const struct tag *tag = find(rows, &slots[i], target);
+		char *start;
 
-		if (tag->slot != key || tag->target != run->target)
+		if (!tag)
 			break;
-		if (!tag->kept) {
-			run->dropped++;
-			counter_step(&counter);
+		if (!tag->kept)
 			continue;
-		}
 		if (limit - out < MAX_ROW) {
 			if (out)
-				rows->parts->commit(rows->recorder, out, run->written - before);
-			before = run->written;
+				rows->parts->commit(rows->recorder, out, written - committed);
+			committed = written;
 			out = rows->parts->reserve(rows->recorder, MAX_ROW, &limit, &run->err);
 			if (!out)
 				break;
 		}
-		out = put_leads(rows, out, run, run->slots[i].time);
-		out = counter_put(&counter, out);
-		counter_step(&counter);
-		out = put_bytes(out, rows->bytes[place], tag->len);
-		run->written++;
+		if (rows->n_cells)
+			out = put_cells(rows, out, run, slots[i].time);
+		start = out;
+		out = end_cell(start, counter_put(&counter, out), rows->width, separator);
+		out = put_bytes(out, rows->bytes[tag - rows->tags], tag->len);
+		written++;
 	}
 	if (out)
-		rows->parts->commit(rows->recorder, out, run->written - before);
+		rows->parts->commit(rows->recorder, out, written - committed);
 	rows->counter = counter;
+	run->written = written;
+	run->dropped = i - written;
 }

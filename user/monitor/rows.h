@@ -15,6 +15,7 @@
 #include "bpf/wire.h"
 #include "filter/filter.h"
 #include "pikos.h"
+#include "symbols/symbols.h"
 #include "transport/batch.h"
 
 struct rows;
@@ -44,14 +45,16 @@ void rows__write(struct rows *rows, struct rows_run *run);
 
 /*
  * @brief Keep the row of a slot.
+ * @param symbol what its code stands for; told where its rows are
  * @param values of its record, all columns
  * @param kept false: the filters drop it
+ * @return whether it is kept: it may be too long
  */
-void rows__keep(struct rows *rows, uint32_t target, const struct wire_slot *slot,
-		const struct pikos_value *values, bool kept);
+bool rows__keep(struct rows *rows, uint32_t target, const struct wire_slot *slot,
+		struct symbol *symbol, const struct pikos_value *values, bool kept);
 
-/* @brief The id means another code from now on, or none. */
-void rows__forget(struct rows *rows, uint32_t target, uint32_t id);
+/* @brief An id stands for its symbol no more. */
+void rows__forget(struct rows *rows, uint32_t target, uint32_t id, const struct symbol *symbol);
 void rows__clear(struct rows *rows);
 
 #endif /* PIKOS_MONITOR_ROWS_H */

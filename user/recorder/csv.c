@@ -177,10 +177,8 @@ static size_t csv_rest(void *ctx, const struct pikos_value *values, int first, c
 		       size_t room)
 {
 	const struct csv *csv = ctx;
-	char *end;
+	char *end = put_row(csv, out, out + room, values + first, csv->n_fields - first);
 
-	*out = csv->delimiter;
-	end = put_row(csv, out + 1, out + room, values + first, csv->n_fields - first);
 	return end ? (size_t)(end - out) : 0;
 }
 
@@ -200,7 +198,7 @@ static void csv_commit(void *ctx, const char *end, uint64_t records)
 }
 
 static const struct recorder_parts csv_parts_usual = {
-	.delimiter = PIKOS_CSV_DELIMITER,
+	.separator = PIKOS_CSV_DELIMITER,
 	.rest = csv_rest,
 	.reserve = csv_reserve,
 	.commit = csv_commit,

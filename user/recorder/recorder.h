@@ -8,13 +8,15 @@
 #include "pikos.h"
 
 /*
- * Recorders whose rows begin with integers up to the index, as decimal digits with a delimiter
- * between them, and go on with what does not change while the values behind the index are the same.
- * Who has kept that rest writes rows straight into the recorder's buffer.
+ * Recorders whose rows begin with integers, the index last, and go on with what does not change
+ * while the values behind the index are the same. Who has kept that rest writes rows straight into
+ * the recorder's buffer: digits, spaces up to the width, separator; then the rest.
  */
 struct recorder_parts {
-	char delimiter;
-	/* What follows the index, to the end of the row. @return bytes; 0: more than room */
+	char separator;
+	uint8_t widths[PIKOS_MAX_FIELDS]; /* by column; 0: no spaces */
+	/* What follows the index and its separator, to the end of the row. @return bytes; 0: more
+	 * than room */
 	size_t (*rest)(void *ctx, const struct pikos_value *values, int first, char *out,
 		       size_t room);
 	/* @return room for n bytes, up to limit; NULL and *err */

@@ -18,6 +18,8 @@
 
 #define SYMBOLS_MAX_BYTES (8u << 20) /* of the ids since the last rotation */
 
+#define SYMBOL_ROWS 7
+
 struct symbol {
 	struct pikos_text *function;
 	struct pikos_text *file;
@@ -28,7 +30,10 @@ struct symbol {
 	const struct lines_file *source;
 	const struct lines *source_cache;
 	uint64_t source_generation;
-	bool in_rows; /* the monitor may have kept rows of it */
+	/* Where the monitor keeps rows of it; n_rows is one more when there are too many to tell.
+	 */
+	uint8_t n_rows;
+	uint16_t rows[SYMBOL_ROWS];
 };
 
 struct symbols;
