@@ -16,7 +16,7 @@ import harness
 import interpreters
 from harness import Failure, Skip, add_test, check, equal, need_command, test, wait_for
 from records import events, read_csv
-from test_agent_oracle import BIG, compare_attached, sections, oracle, recorded, same
+from test_agent_oracle import BIG, oracle, recorded, same, sections
 
 INJECTIONS = int(os.environ.get("PIKOS_TEST_INJECTIONS", "9"))
 FULL = bool(os.environ.get("PIKOS_TEST_FULL"))

@@ -9,7 +9,6 @@ import csv
 import os
 import sys
 
-import harness
 import interpreters
 from harness import Failure, Skip, add_test, check, equal, test
 from records import FIELDS, Event, as_recorded, same
