@@ -559,6 +559,30 @@ static void test_show(void **state)
 	    "one of");
 }
 
+static void test_agent(void **state)
+{
+	struct options *o = good("pikos-trace agent -p 7 -v");
+
+	(void)state;
+	assert_int_equal(o->action, ACTION_AGENT);
+	assert_true(o->n_pids == 1 && o->pids[0] == 7 && o->verbose);
+	options__free(o);
+	o = good("pikos-trace --list agent");
+	assert_int_equal(o->action, ACTION_LIST);
+	options__free(o);
+	o = good("pikos-run functions agent");
+	assert_int_equal(o->action, ACTION_TRACE);
+	options__free(o);
+	bad("pikos-trace agent", "cannot load the agent: no process given", "agent -p PID");
+	bad("pikos-trace agent -p 1,2",
+	    "cannot load the agent: it is loaded into one process at a time", "agent -p PID");
+	bad("pikos-trace agent 12", "cannot use '12': 'agent' takes no words", "agent -p PID");
+	bad("pikos-trace agent -p 1 -- x", "cannot use 'agent' with a program after '--'",
+	    "--source agent");
+	bad("pikos-trace -p 1 agent --tree", "cannot use '--tree' with 'agent'", "--help");
+	bad("pikos-trace -p 1 agnet", "cannot monitor 'agnet': no such monitor", "monitors are");
+}
+
 static void test_help_comes_first(void **state)
 {
 	static const struct {
@@ -826,6 +850,7 @@ int main(void)
 		cmocka_unit_test(test_records),
 		cmocka_unit_test(test_too_many_filters),
 		cmocka_unit_test(test_show),
+		cmocka_unit_test(test_agent),
 		cmocka_unit_test(test_help_comes_first),
 		cmocka_unit_test(test_pikos_run_order),
 		cmocka_unit_test(test_pikos_run_arguments),

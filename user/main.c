@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cli/agent_command.h"
 #include "cli/help.h"
 #include "cli/list.h"
 #include "cli/options.h"
@@ -33,6 +34,8 @@ static int act(const struct options *options)
 		return print(list__features());
 	case ACTION_LIST:
 		return print(list__interpreter(options));
+	case ACTION_AGENT:
+		return print(agent_command__run(options));
 	case ACTION_TRACE:
 		break;
 	}

@@ -36,7 +36,7 @@ _pikos_has_monitor()
 	local i
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
-		[[ " $_pikos_monitors " == *" ${COMP_WORDS[i]} "* ]] && return 0
+		[[ " $_pikos_monitors agent " == *" ${COMP_WORDS[i]} "* ]] && return 0
 	done
 	return 1
 }
@@ -68,7 +68,7 @@ _pikos_trace()
 		compopt -o filenames
 		_pikos_reply -f
 	elif ! _pikos_has_monitor; then
-		_pikos_reply -W "$_pikos_monitors"
+		_pikos_reply -W "$_pikos_monitors agent"
 	fi
 }
 

@@ -129,33 +129,74 @@ static int set_script(struct options_parser *parser)
 	return 0;
 }
 
-/* --list and --features: nothing is traced, so what is said about tracing is a mistake. */
-static int set_show(struct options_parser *parser)
+/* Where nothing is traced, what is said about tracing is a mistake. @param with also NULL */
+static int allow_only(struct options_parser *parser, const char *command, const char *with)
+{
+	const struct option_info *info;
+
+	for (info = parser->table; info->name; info++) {
+		bool allowed = !strcmp(info->name, command + strspn(command, "-")) ||
+			       !strcmp(info->name, "pid") || (with && !strcmp(info->name, with)) ||
+			       info->offset == offsetof(struct options, quiet) ||
+			       info->offset == offsetof(struct options, verbose);
+
+		if (!allowed && parser__given(parser, info->name))
+			return parser__usage(parser, NULL, "cannot use '--%s' with '%s'",
+					     info->name, command);
+	}
+	return 0;
+}
+
+static int set_list(struct options_parser *parser)
 {
 	struct options *options = parser->options;
-	bool list = parser__given(parser, "list");
-	const struct option_info *info;
-	const char *name = list ? "list" : "features";
+	int err;
 
 	if (parser->rest)
-		return parser__usage(parser, NULL, "cannot use '--%s' with a program after '--'",
-				     name);
-	for (info = parser->table; info->name; info++)
-		if (parser__given(parser, info->name) && strcmp(info->name, name) != 0 &&
-		    !(list && (!strcmp(info->name, "pid") || !strcmp(info->name, "json"))) &&
-		    info->offset != offsetof(struct options, quiet) &&
-		    info->offset != offsetof(struct options, verbose))
-			return parser__usage(parser, NULL, "cannot use '--%s' with '--%s'",
-					     info->name, name);
-	if (!list && parser->n_words)
-		return parser__usage(parser, NULL, "cannot use '%s' with '--features'",
-				     parser->words[0]);
+		return parser__usage(parser, NULL, "cannot use '--list' with a program after '--'");
+	err = allow_only(parser, "--list", "json");
+	if (err)
+		return err;
 	if (parser->n_words > 1 || options->n_pids > 1 || (parser->n_words && options->n_pids))
 		return parser__usage(parser, "write '--list -p PID' or '--list FILE'",
 				     "cannot list more than one interpreter");
 	if (parser->n_words)
 		options->list_file = parser->words[0];
 	return 0;
+}
+
+static int set_features(struct options_parser *parser)
+{
+	if (parser->rest)
+		return parser__usage(parser, NULL,
+				     "cannot use '--features' with a program after '--'");
+	if (parser->n_words)
+		return parser__usage(parser, NULL, "cannot use '%s' with '--features'",
+				     parser->words[0]);
+	if (parser__given(parser, "pid"))
+		return parser__usage(parser, NULL, "cannot use '--pid' with '--features'");
+	return allow_only(parser, "--features", NULL);
+}
+
+/* `agent -p PID` */
+static int set_agent(struct options_parser *parser)
+{
+	struct options *options = parser->options;
+
+	options->action = ACTION_AGENT;
+	if (parser->n_words > 1)
+		return parser__usage(parser, "write 'pikos-trace agent -p PID'",
+				     "cannot use '%s': 'agent' takes no words", parser->words[1]);
+	if (parser->rest)
+		return parser__usage(parser,
+				     "to trace a program by it: pikos-trace --source agent -- ...",
+				     "cannot use 'agent' with a program after '--'");
+	if (options->n_pids != 1)
+		return parser__usage(parser, "write 'pikos-trace agent -p PID'",
+				     "cannot load the agent: %s",
+				     options->n_pids ? "it is loaded into one process at a time"
+						     : "no process given");
+	return allow_only(parser, "agent", NULL);
 }
 
 /* ------------------------------------------------------------------ where records go */
@@ -382,8 +423,12 @@ int parser__finish(struct options_parser *parser)
 		err = check_zmq(parser);
 	if (err)
 		return err;
-	if (options->action != ACTION_TRACE)
-		return set_show(parser);
+	if (options->action == ACTION_LIST)
+		return set_list(parser);
+	if (options->action == ACTION_FEATURES)
+		return set_features(parser);
+	if (!options->pikos_run && parser->n_words && !strcmp(parser->words[0], "agent"))
+		return set_agent(parser);
 	if (options->json)
 		return parser__usage(parser, "records as JSON are live: --recording zmq",
 				     "cannot use '--json' without '--list'");

@@ -16,6 +16,7 @@ static const char trace_head[] =
 	"Usage:\n"
 	"  pikos-trace [MONITOR] [options] -p PID[,PID...]      attach; Ctrl-C ends it\n"
 	"  pikos-trace [MONITOR] [options] -- PROGRAM [ARG...]  run PROGRAM, trace it\n"
+	"  pikos-trace agent -p PID                             probes for other tracers\n"
 	"  pikos-trace --list [-p PID | FILE]                   what a Python offers\n"
 	"  pikos-trace --features                               what this kernel offers\n"
 	"\n"
@@ -31,6 +32,8 @@ static const char trace_tail[] =
 	"  pikos-trace -p 1234 --filter 'type=call' --duration 10s\n"
 	"  pikos-trace -p 1234,1235 --recording zmq # live, for any ZeroMQ subscriber\n"
 	"  pikos-trace lines -- python3 script.py arg            # from its first line\n"
+	"  pikos-trace --list -p 1234               # what can be traced there, and how\n"
+	"  pikos-trace -p 1234 --source agent       # any CPython 3.9 - 3.15, and cheaper\n"
 	"\n"
 	"Exit status: 0, or the program's own; 1 failure; 2 usage; 3 records lost and\n"
 	"--strict. Needs root, or the capabilities that 'man pikos-trace' names.\n";

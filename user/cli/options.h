@@ -34,6 +34,7 @@ enum action {
 	ACTION_TRACE,
 	ACTION_LIST,	 /* --list: of pids[0], or of list_file, or of the python3 of PATH */
 	ACTION_FEATURES, /* --features */
+	ACTION_AGENT,	 /* agent: load it into pids[0], for other tracers */
 	ACTION_HELP,
 	ACTION_VERSION,
 };
