@@ -685,10 +685,11 @@ static int take_dlerror(struct round *round, const struct loan *loan)
 	return -ELIBACC;
 }
 
+/* RTLD_GLOBAL: pikos.py and pikos_regions.h look its one symbol up, and its path is gone by then. */
 static int open_library(struct round *round, struct loan *loan, const char *path)
 {
 	const uint64_t *symbols = round->inject->symbols;
-	uint64_t args[] = {loan->stack, RTLD_NOW | RTLD_LOCAL}, function = symbols[SYM_DLOPEN];
+	uint64_t args[] = {loan->stack, RTLD_NOW | RTLD_GLOBAL}, function = symbols[SYM_DLOPEN];
 	uint64_t handle;
 	int err;
 
