@@ -108,11 +108,12 @@ pythons: ## Debian's other CPythons for the tests, into build/pythons/, once; ne
 bench: all ## figures, printed and in build/bench.json; needs root; BENCH=options
 	$(Q)scripts/bench $(BENCH)
 
+include probes/agent/agent.mk
 include tests/bench/bench.mk
 include tests/fuzz/fuzz.mk
 
 # ---------------------------------------------------------------- the rest
-FORMATTED := $(wildcard bpf/*.c bpf/*.h user/*.[ch] user/*/*.[ch] probes/*.[ch] tests/*.[ch] tests/fuzz/*.c tests/bench/*.c)
+FORMATTED := $(wildcard bpf/*.c bpf/*.h user/*.[ch] user/*/*.[ch] probes/*.[ch] probes/*/*.[ch] tests/*.[ch] tests/agent/*.c tests/fuzz/*.c tests/bench/*.c)
 format: ## format the sources in place
 	$(Q)clang-format -i $(filter-out bpf/vmlinux.h,$(FORMATTED))
 format-check: ## fail if a source is not formatted
@@ -125,6 +126,7 @@ install: all ## install below PREFIX (default /usr/local)
 	install -D -m 644 user/pikos.h $(DESTDIR)$(PREFIX)/include/pikos.h
 	install -D -m 644 $(B)/libpikos.a $(DESTDIR)$(PREFIX)/lib/libpikos.a
 	install -D -m 755 $(B)/libpikos.so $(DESTDIR)$(PREFIX)/lib/libpikos.so.0
+	install -D -m 755 $(B)/libpikos-agent.so $(DESTDIR)$(PREFIX)/lib/pikos/libpikos-agent.so
 	ln -sf libpikos.so.0 $(DESTDIR)$(PREFIX)/lib/libpikos.so
 	install -D -m 644 scripts/pikos-trace.1 $(DESTDIR)$(PREFIX)/share/man/man1/pikos-trace.1
 	ln -sf pikos-trace.1 $(DESTDIR)$(PREFIX)/share/man/man1/pikos-run.1

@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * The library's one entry, and who does what when.
+ *
+ *   START           checks what can be checked without the GIL, then hooks at once (AGENT_AT_START)
+ *                   or starts the helper, which hooks as soon as it has the GIL
+ *   helper          a thread, while a session is on: every AGENT_TICK_MS it hands over what is
+ * there and looks whether the tracer is; it takes the GIL only for what needs it the producer any
+ * thread with the GIL at an event: agent__attention Python's end    our atexit function: from there
+ * on nobody asks for the GIL the process's   a destructor hands over; os._exit and the like are
+ * wrapped (wraps.c) fork            the parent hands over first; the child has no session
+ */
+#include "agent.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "focus.h"
+#include "names.h"
+#include "probes.h"
+#include "python_api.h"
+#include "session.h"
+#include "system.h"
+#include "threads.h"
+#include "wraps.h"
+
+struct session session;
+
+static const struct hooks *hooks; /* of the session */
+
+PROBE_SEMAPHORE(pikos, region__enter);
+PROBE_SEMAPHORE(pikos, region__leave);
+
+static uint32_t state(void)
+{
+	return __atomic_load_n(&session.state, __ATOMIC_SEQ_CST);
+}
+
+static void set_state(uint32_t value)
+{
+	__atomic_store_n(&session.state, value, __ATOMIC_SEQ_CST);
+}
+
+bool session__is_helper(void)
+{
+	return __atomic_load_n(&session.helper, __ATOMIC_RELAXED) == thread_pointer();
+}
+
+/* ------------------------------------------------------------------ hooks in and out */
+
+static const struct hooks *choose_hooks(void)
+{
+	if (session.flags & AGENT_OLD_PROBES)
+		return &hooks_old_probes;
+	if (session.flags & AGENT_LINES)
+		return &hooks_trace;
+	return compat_has_monitoring(py.minor) ? &hooks_monitoring : &hooks_profile;
+}
+
+/* Those that share the interpreter but are not seen. */
+static void say_interpreters(void)
+{
+	int n = -1; /* the main one is */
+
+	for (void *it = py.PyInterpreterState_Head(); it; it = py.PyInterpreterState_Next(it))
+		n++;
+	if (n > 0)
+		buffer__say(WIRE_SLOT_NOTICE, WIRE_NOTICE_INTERPRETERS, n);
+}
+
+void session__unhook(void)
+{
+	struct python_error error;
+
+	if (!session.hooks_are_in)
+		return;
+	session.hooks_are_in = false;
+	names.is_open = false;
+	python__save_error(&error);
+	wraps__take_out();
+	hooks->remove();
+	python__restore_error(&error);
+}
+
+/* Python's end: what follows is seen, but nobody takes the GIL any more. */
+static void *on_python_end(void *self, void *const *args, size_t n, void *names_)
+{
+	(void)self, (void)args, (void)n, (void)names_;
+	__atomic_store_n(&session.python_is_ending, true, __ATOMIC_SEQ_CST);
+	for (int i = 0; i < 1000 && __atomic_load_n(&session.helper_is_in_python, __ATOMIC_SEQ_CST);
+	     i++) {
+		void *thread = py.PyEval_SaveThread();
+
+		system__sleep_ms(1);
+		py.PyEval_RestoreThread(thread);
+	}
+	buffer__flush();
+	py.Py_IncRef(py._Py_NoneStruct);
+	return py._Py_NoneStruct;
+}
+
+/* Once per process; the caller holds the GIL. */
+static int set_up_python(void)
+{
+	static bool is_done;
+	int err;
+
+	if (is_done)
+		return 0;
+	err = names__init();
+	if (err)
+		return err;
+	is_done = true;
+	return python__at_exit(on_python_end);
+}
+
+/* The caller holds the GIL. */
+static int hook(void)
+{
+	bool each = session.flags & AGENT_EACH;
+	int err;
+
+	err = set_up_python();
+	if (err)
+		return err;
+	session__unhook(); /* a forked child's, which it had from its parent */
+	buffer__open(session.flags & AGENT_TIMES, each ? 1 : WIRE_BATCH_SLOTS);
+	names__new_epoch();
+	threads__renew();
+	focus__start();
+	hooks = choose_hooks();
+	names.is_open = !(session.flags & AGENT_OLD_PROBES);
+	err = hooks->install();
+	if (err) {
+		names.is_open = false;
+		return err;
+	}
+	wraps__put_in();
+	session.hooks_are_in = true;
+	session.resend_was_asked = false;
+	set_state(SESSION_ACTIVE);
+	buffer__say(WIRE_SLOT_NOTICE, WIRE_NOTICE_HOOKED, 0);
+	say_interpreters();
+	buffer__flush();
+	return 0;
+}
+
+/* ------------------------------------------------------------------ the producer's part */
+
+static void end_session(void)
+{
+	buffer__close();
+	set_state(SESSION_ENDING);
+}
+
+static bool is_over(void)
+{
+	return !(session.flags & AGENT_OLD_PROBES) && !buffer__is_wanted();
+}
+
+static void answer_resend(void)
+{
+	bool asked = buffer__resend_is_asked();
+
+	if (asked && !session.resend_was_asked) {
+		names__new_epoch();
+		buffer__say(WIRE_SLOT_NOTICE, WIRE_NOTICE_RESENT, 0);
+	}
+	session.resend_was_asked = asked;
+}
+
+void agent__attention(void)
+{
+	int saved = errno;
+
+	__atomic_store_n(&buffer.limit, buffer.normal_limit, __ATOMIC_SEQ_CST);
+	if (state() == SESSION_ACTIVE && is_over())
+		end_session();
+	if (state() == SESSION_ACTIVE) {
+		answer_resend();
+		buffer__rewind();
+	} else {
+		buffer__rewind();
+		if (state() == SESSION_ENDING)
+			session__unhook();
+	}
+	errno = saved;
+}
+
+/* ------------------------------------------------------------------ the helper's part */
+
+/*
+ * Python is touched only while it runs: to ask for the GIL after its end would abort the program.
+ * Our atexit function waits until nobody is on the way.
+ */
+static bool enter_python(void)
+{
+	__atomic_store_n(&session.helper_is_in_python, true, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&session.python_is_ending, __ATOMIC_SEQ_CST) && py.Py_IsInitialized())
+		return true;
+	__atomic_store_n(&session.helper_is_in_python, false, __ATOMIC_SEQ_CST);
+	return false;
+}
+
+static void leave_python(void)
+{
+	__atomic_store_n(&session.helper_is_in_python, false, __ATOMIC_SEQ_CST);
+}
+
+static void look_after(void)
+{
+	if (!hooks->look || !enter_python())
+		return;
+	if (hooks->look()) {
+		int kept = py.PyGILState_Ensure();
+
+		if (session.hooks_are_in)
+			hooks->adopt();
+		py.PyGILState_Release(kept);
+	}
+	leave_python();
+}
+
+static void tick(void)
+{
+	if (state() == SESSION_ACTIVE && is_over())
+		end_session();
+	if (state() != SESSION_ACTIVE)
+		return;
+	buffer__flush();
+	if (buffer__resend_is_asked() != session.resend_was_asked)
+		buffer__want_attention();
+	if (hooks->tick)
+		hooks->tick();
+	look_after();
+}
+
+static void finish(void)
+{
+	if (session.hooks_are_in && enter_python()) {
+		int kept = py.PyGILState_Ensure();
+
+		session__unhook();
+		py.PyGILState_Release(kept);
+		leave_python();
+	}
+	__atomic_store_n(&session.helper, 0, __ATOMIC_SEQ_CST);
+	set_state(SESSION_IDLE);
+}
+
+/* Nobody waits for an answer: what fails is said in the stream. */
+static void begin(void)
+{
+	int err = -AGENT_NOT_INITIALIZED;
+
+	if (enter_python()) {
+		int kept = py.PyGILState_Ensure();
+
+		err = hook();
+		py.PyGILState_Release(kept);
+		leave_python();
+	}
+	if (err) {
+		buffer__open(false, WIRE_BATCH_SLOTS);
+		end_session();
+	}
+}
+
+static void *helper(void *unused)
+{
+	(void)unused;
+	__atomic_store_n(&session.helper, thread_pointer(), __ATOMIC_SEQ_CST);
+	if (state() == SESSION_STARTING)
+		begin();
+	while (state() == SESSION_ACTIVE) {
+		system__sleep_ms(AGENT_TICK_MS);
+		tick();
+	}
+	finish();
+	return NULL;
+}
+
+/* ------------------------------------------------------------------ ends and forks */
+
+__attribute__((destructor)) static void on_process_end(void)
+{
+	if (state() == SESSION_ACTIVE)
+		buffer__flush();
+}
+
+static bool fork_has_lock; /* of the buffer */
+
+static void before_fork(void)
+{
+	int saved = errno;
+
+	fork_has_lock = false;
+	if (state() == SESSION_IDLE || lock__is_mine(&buffer.lock))
+		return;
+	buffer__flush();
+	lock__take(&buffer.lock);
+	fork_has_lock = true;
+	errno = saved;
+}
+
+static void parent_forked(void)
+{
+	if (fork_has_lock)
+		lock__release(&buffer.lock);
+}
+
+static void child_forked(void)
+{
+	int saved = errno;
+
+	session.helper = 0;
+	session.helper_is_in_python = false;
+	if (state() != SESSION_IDLE) {
+		buffer__forget();
+		set_state(session.hooks_are_in ? SESSION_ENDING : SESSION_IDLE);
+	}
+	if (fork_has_lock)
+		lock__release(&buffer.lock);
+	threads__forked();
+	errno = saved;
+}
+
+/* ------------------------------------------------------------------ start */
+
+static bool is_set_up;
+
+static int set_up(void)
+{
+	if (is_set_up)
+		return 0;
+	if (!system__init())
+		return -AGENT_NOT_PYTHON;
+	if (!threads__init() || !system__at_fork(before_fork, parent_forked, child_forked))
+		return -AGENT_NO_MEMORY;
+	is_set_up = true;
+	return 0;
+}
+
+static int copy_config(const struct agent_config *config)
+{
+	if (config->version != AGENT_VERSION || config->n_rules > WIRE_MAX_RULES ||
+	    config->size != sizeof(*config) + config->n_rules * sizeof(config->rules[0]))
+		return -AGENT_OTHER_CONFIG;
+	session.flags = config->flags;
+	session.n_rules = config->n_rules;
+	session.hash_seed = config->hash_seed;
+	session.module_name_hash = config->module_name_hash;
+	session.window_file_hash = config->window_file_hash;
+	memcpy(session.rules, config->rules, config->n_rules * sizeof(config->rules[0]));
+	return 0;
+}
+
+/* A session that is over but not gone has a helper, which waits for the GIL; a child has none. */
+static bool claim(void)
+{
+	uint32_t before = SESSION_IDLE;
+
+	if (state() == SESSION_ENDING && !__atomic_load_n(&session.helper, __ATOMIC_SEQ_CST))
+		before = SESSION_ENDING;
+	return __atomic_compare_exchange_n(&session.state, &before, SESSION_STARTING, false,
+					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+static int start(const struct agent_config *config)
+{
+	int err;
+
+	err = set_up();
+	if (!err)
+		err = python__find();
+	if (err)
+		return err;
+	if (__atomic_load_n(&session.python_is_ending, __ATOMIC_SEQ_CST))
+		return -AGENT_NOT_INITIALIZED;
+	if (!claim())
+		return -AGENT_BUSY;
+	err = copy_config(config);
+	if (!err && session.flags & AGENT_AT_START)
+		err = hook();
+	session.helper = 1; /* it will be */
+	if (!err && !system__start_thread(helper)) {
+		if (session.flags & AGENT_AT_START)
+			session__unhook();
+		err = -AGENT_NO_THREAD;
+	}
+	if (err) {
+		session.helper = 0;
+		set_state(SESSION_IDLE);
+	}
+	return err;
+}
+
+/* ------------------------------------------------------------------ regions */
+
+__attribute__((noinline)) static void hit_enter(void)
+{
+	PROBE0(pikos, region__enter);
+}
+
+__attribute__((noinline)) static void hit_leave(void)
+{
+	PROBE0(pikos, region__leave);
+}
+
+static void enter_or_leave(bool enter)
+{
+	struct agent_thread *thread = is_set_up || !set_up() ? threads__own() : NULL;
+
+	if (thread && enter)
+		thread->region_depth++;
+	if (thread && !enter && thread->region_depth)
+		thread->region_depth--;
+	if (enter)
+		hit_enter();
+	else
+		hit_leave();
+}
+
+int pikos_agent(int request, const void *argument)
+{
+	int saved = errno, result = 0;
+
+	if (request == AGENT_START)
+		result = start(argument);
+	else if (request == AGENT_REGION_ENTER || request == AGENT_REGION_LEAVE)
+		enter_or_leave(request == AGENT_REGION_ENTER);
+	else
+		result = -AGENT_OTHER_CONFIG;
+	errno = saved;
+	return result;
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "buffer.h"
+
+#include <string.h>
+
+#include "probes.h"
+#include "test_hook.h"
+
+struct buffer buffer;
+
+PROBE_SEMAPHORE(pikos, batch);
+PROBE_SEMAPHORE(pikos, run);
+PROBE_SEMAPHORE(pikos, resend);
+
+/* Where `run` and `resend` are attached to; nothing ever goes there. */
+__attribute__((noinline, used)) static void never_hit(void)
+{
+	PROBE0(pikos, run);
+	PROBE0(pikos, resend);
+}
+
+__attribute__((noinline)) static void hit_batch(const struct wire_batch *batch)
+{
+	PROBE1(pikos, batch, batch);
+	TEST_HOOK_BATCH(batch);
+}
+
+bool buffer__is_wanted(void)
+{
+	return pikos_run_semaphore && pikos_batch_semaphore;
+}
+
+bool buffer__resend_is_asked(void)
+{
+	return pikos_resend_semaphore;
+}
+
+/* How many of the slots are events, and whose turn it is behind them. */
+static uint32_t count_events(const struct wire_slot *slots, uint32_t n, uint32_t *tid)
+{
+	uint32_t events = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t type = wire_slot_type(&slots[i]);
+
+		if (type && type < WIRE_N_TYPES)
+			events++;
+		else if (type == WIRE_SLOT_DEFINE)
+			i += wire_slot_line(&slots[i]);
+		else if (type == WIRE_SLOT_THREAD)
+			*tid = slots[i].code;
+	}
+	return events;
+}
+
+/* The lock is held. */
+static void hand_over(const struct wire_slot *slots, uint32_t n)
+{
+	struct wire_batch *head = &buffer.head;
+
+	if (!n || buffer.closed)
+		return;
+	memset(head, 0, sizeof(*head));
+	head->slots = (uintptr_t)slots;
+	head->n_slots = n;
+	head->tid = buffer.flushed_tid;
+	head->n_events = count_events(slots, n, &buffer.flushed_tid);
+	head->time = system__now();
+	head->clock = system_has_cycles ? cycles() : head->time;
+	hit_batch(head);
+}
+
+static void flush_locked(void)
+{
+	uint32_t count = __atomic_load_n(&buffer.count, __ATOMIC_ACQUIRE);
+
+	hand_over(buffer.slots + buffer.flushed, count - buffer.flushed);
+	buffer.flushed = count;
+}
+
+void buffer__flush(void)
+{
+	lock__take(&buffer.lock);
+	flush_locked();
+	lock__release(&buffer.lock);
+}
+
+void buffer__rewind(void)
+{
+	lock__take(&buffer.lock);
+	flush_locked();
+	buffer.flushed = 0;
+	__atomic_store_n(&buffer.count, 0, __ATOMIC_RELEASE);
+	lock__release(&buffer.lock);
+}
+
+void buffer__close(void)
+{
+	struct wire_slot notice = {
+		.code = WIRE_NOTICE_ENDED,
+		.line_type = wire_slot_pack(0, WIRE_SLOT_NOTICE),
+	};
+
+	lock__take(&buffer.lock);
+	flush_locked();
+	hand_over(&notice, 1);
+	buffer.closed = true;
+	lock__release(&buffer.lock);
+	buffer__want_attention();
+}
+
+void buffer__open(bool times, uint32_t limit)
+{
+	lock__take(&buffer.lock);
+	buffer.count = buffer.flushed = 0;
+	buffer.flushed_tid = 0;
+	buffer.thread = 0;
+	buffer.times = times;
+	buffer.normal_limit = limit;
+	buffer.limit = limit;
+	buffer.closed = false;
+	lock__release(&buffer.lock);
+}
+
+void buffer__forget(void)
+{
+	buffer.count = buffer.flushed = 0;
+	buffer.thread = 0;
+	buffer.closed = true;
+	buffer__want_attention();
+}
+
+void buffer__append(const struct wire_slot *slots, uint32_t n)
+{
+	if (buffer.count + n >= WIRE_BATCH_MAX_SLOTS - 1)
+		buffer__rewind();
+	memcpy(buffer.slots + buffer.count, slots, n * sizeof(*slots));
+	__atomic_store_n(&buffer.count, buffer.count + n, __ATOMIC_RELEASE);
+}
+
+void buffer__say(enum wire_slot_type type, uint32_t code, int32_t line)
+{
+	struct wire_slot slot = {.code = code, .line_type = wire_slot_pack(line, type)};
+
+	buffer__append(&slot, 1);
+}
+
+void buffer__want_attention(void)
+{
+	__atomic_store_n(&buffer.limit, 0, __ATOMIC_SEQ_CST);
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Lines, on every version: a trace function on every thread. sys.monitoring's LINE alone is not
+ * what sys.settrace sees.
+ */
+#include "buffer.h"
+#include "focus.h"
+#include "names.h"
+#include "session.h"
+#include "thread_hooks.h"
+
+static inline __attribute__((always_inline)) void see_line(void *frame)
+{
+	struct code_entry *entry = names__entry(frame_code(frame, py.minor));
+
+	if (unlikely(!entry))
+		return;
+	if (unlikely(gate.is_there) && !focus__passes(entry, WIRE_LINE))
+		return;
+	buffer__event(entry->id, frame_line(frame, py.minor), WIRE_LINE);
+}
+
+/* They are no records, but a script's <module> begins and ends by them. */
+static void see_function(void *frame, uint32_t type)
+{
+	struct code_entry *entry = names__entry(frame_code(frame, py.minor));
+
+	if (entry)
+		focus__passes(entry, type);
+}
+
+static inline __attribute__((always_inline)) void see(void *frame, int what)
+{
+	if (likely(what == TRACE_LINE))
+		see_line(frame);
+	else if (unlikely(gate.has_window) && what == TRACE_CALL)
+		see_function(frame, WIRE_CALL);
+	else if (unlikely(gate.has_window) && what == TRACE_RETURN)
+		see_function(frame, WIRE_RETURN);
+}
+
+static int plain(void *object, void *frame, int what, void *argument)
+{
+	(void)object, (void)argument;
+	see(frame, what);
+	return 0;
+}
+
+static int chained(void *object, void *frame, int what, void *argument)
+{
+	trace_function program = thread_hooks__program();
+
+	see(frame, what);
+	return thread_hooks__chain(program, object, frame, what, argument);
+}
+
+static const struct thread_hook hook = {.is_trace = true, .plain = plain, .chained = chained};
+
+static int put_in(void)
+{
+	return thread_hooks__install(&hook);
+}
+
+const struct hooks hooks_trace = {
+	.install = put_in,
+	.remove = thread_hooks__remove,
+	.look = thread_hooks__look,
+	.adopt = thread_hooks__adopt,
+};

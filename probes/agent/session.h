@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * session.h - what one tracer asked for, and how far it has come.
+ *
+ *   idle -> starting -> active -> ending -> idle
+ *
+ * ending: nothing is recorded any more (the buffer is closed) but the hooks are still in: they go
+ * at the next event or when the helper thread gets the GIL, whichever is first. A child of a fork
+ * begins there, without a helper.
+ */
+#ifndef PIKOS_AGENT_SESSION_H
+#define PIKOS_AGENT_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "agent.h"
+
+enum session_state { SESSION_IDLE, SESSION_STARTING, SESSION_ACTIVE, SESSION_ENDING };
+
+struct session {
+	uint32_t state; /* enum session_state; atomic */
+	uint32_t flags; /* enum agent_flag */
+	uint32_t n_rules;
+	uint64_t hash_seed, module_name_hash, window_file_hash;
+	bool resend_was_asked;
+	bool hooks_are_in;	  /* under the GIL */
+	bool python_is_ending;	  /* atomic: the GIL is not to be asked for any more */
+	bool helper_is_in_python; /* atomic: is about to look at it, or has the GIL */
+	uintptr_t helper;	  /* its thread_pointer(); 0: there is none; atomic */
+	struct wire_rule rules[WIRE_MAX_RULES];
+};
+
+extern struct session session;
+
+/* What each kind of hook can do; all with the GIL held and no Python error set. */
+struct hooks {
+	int (*install)(void); /* 0 or minus an enum agent_refusal; then nothing is hooked */
+	void (*remove)(void);
+	/* NULL: not needed. Without the GIL: is there something for `adopt` to do? */
+	bool (*look)(void);
+	void (*adopt)(void);
+	void (*tick)(void); /* NULL: not needed. Without the GIL, once per tick */
+};
+
+extern const struct hooks hooks_monitoring, hooks_profile, hooks_trace, hooks_old_probes;
+
+/* Whether the caller is the helper thread. */
+bool session__is_helper(void);
+/* Take the hooks out if they are in. The caller holds the GIL. */
+void session__unhook(void);
+
+#endif /* PIKOS_AGENT_SESSION_H */

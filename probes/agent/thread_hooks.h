@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * thread_hooks.h - a profile or trace function on every thread of the main interpreter, in front of
+ * what the program sets itself: its function and object are called after ours, sys.getprofile and
+ * sys.gettrace give its object, and both run on when it sets another.
+ */
+#ifndef PIKOS_AGENT_THREAD_HOOKS_H
+#define PIKOS_AGENT_THREAD_HOOKS_H
+
+#include "python_api.h"
+
+struct thread_hook {
+	bool is_trace;		/* else profile */
+	trace_function plain;	/* on threads where the program has none */
+	trace_function chained; /* on the others: ours, then the program's */
+};
+
+/* All of them with the GIL held and no Python error set, but for __look. */
+int thread_hooks__install(const struct thread_hook *hook);
+void thread_hooks__remove(void);
+/* Hook threads that are new, or whose function the program has replaced. */
+void thread_hooks__adopt(void);
+bool thread_hooks__look(void);
+/* For `chained`: the program's own function, to be asked for first, since the hooks may go out. */
+trace_function thread_hooks__program(void);
+int thread_hooks__chain(trace_function program, void *object, void *frame, int what,
+			void *argument);
+
+#endif /* PIKOS_AGENT_THREAD_HOOKS_H */
