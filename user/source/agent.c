@@ -35,7 +35,8 @@ struct agent {
 	struct agent_order order;
 	const struct interpreter_info *info;
 	struct inject *inject;
-	int file; /* the library, as it is mapped */
+	const char *name; /* how that of its mapping begins */
+	int file;	  /* the library, as it is mapped */
 	char path[64];
 	struct elf_notes *elf;
 	__u64 bias;
@@ -172,7 +173,7 @@ static int find_probes(struct agent *agent)
 static int find_library(struct agent *agent)
 {
 	struct mapping map;
-	int err = inject__find(agent->info->pid, AGENT_NAME, &map);
+	int err = inject__find(agent->info->pid, agent->name, &map);
 
 	if (err <= 0)
 		return err;
@@ -344,6 +345,7 @@ struct agent *agent__attach(const struct agent_order *order, const struct interp
 		return NULL;
 	agent->order = *order;
 	agent->info = interpreter__info(in);
+	agent->name = AGENT_NAME;
 	agent->file = agent->run = agent->resend = -1;
 	agent->inject = inject__new(in, why);
 	if (!agent->inject)
@@ -481,7 +483,13 @@ int agent__offer(const struct interpreter *in, const char *path, struct interpre
 	const struct agent_config config = {
 		.size = sizeof(config), .version = AGENT_VERSION, .flags = AGENT_OLD_PROBES};
 	struct inject_call call = {.request = AGENT_START, .data = &config, .size = sizeof(config)};
-	struct agent agent = {.info = interpreter__info(in), .file = -1, .run = -1, .resend = -1};
+	const char *slash = strrchr(path, '/');
+	/* Another copy may be in memory: one cannot do both, since what is offered is for ever. */
+	struct agent agent = {.info = interpreter__info(in),
+			      .name = slash ? slash + 1 : path,
+			      .file = -1,
+			      .run = -1,
+			      .resend = -1};
 	int err, result = 0;
 
 	memset(why, 0, sizeof(*why));
