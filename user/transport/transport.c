@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "transport/buffer.h"
+#include "transport/merge.h"
 
 #define RELEASE_EVERY 512 /* records between two give-backs of a ring's room; a batch is many */
 #define BUSY_RETRIES  64  /* a record is busy for less than a microsecond unless preempted */
@@ -21,6 +22,7 @@ struct transport {
 	uint64_t clock;	 /* of the last drain */
 	uint64_t newest; /* handed out */
 	uint64_t late;
+	struct merge *merge; /* NULL: batches are handed out as they are */
 };
 
 uint64_t clock_ns(void)
@@ -75,8 +77,16 @@ void transport__free(struct transport *t)
 		free(t->buffers[i].entries);
 	}
 	free(t->buffers);
+	merge__free(t->merge);
 	free(t->heap);
 	free(t);
+}
+
+int transport__merge_batches(struct transport *t)
+{
+	if (!t->merge)
+		t->merge = merge__new();
+	return t->merge ? 0 : -ENOMEM;
 }
 
 int transport__add_to_epoll(struct transport *t, int epoll_fd)
@@ -248,18 +258,16 @@ int transport__drain(struct transport *t, transport_fn handle, void *ctx, bool e
 	if (err)
 		return err;
 	t->clock = clock;
-	err = hand_out(t, watermark, handle, ctx);
+	err = t->merge ? hand_out(t, watermark, merge__add, t->merge)
+		       : hand_out(t, watermark, handle, ctx);
 	for (int i = 0; i < t->n_buffers; i++)
 		release(&t->buffers[i]);
+	if (t->merge && !err)
+		err = merge__hand_out(t->merge, watermark, handle, ctx, everything);
 	return err;
 }
 
 uint64_t transport__late(const struct transport *t)
 {
-	return t->late;
-}
-
-void transport__merge_batches(struct transport *t)
-{
-	(void)t;
+	return t->late + (t->merge ? merge__late(t->merge) : 0);
 }

@@ -50,9 +50,10 @@ int transport__drain(struct transport *transport, transport_fn handle, void *ctx
 
 /*
  * @brief Say that events of several processes come in batches of the agent, which are to be merged
- * by their events' times: batches are then held back until the others' have come, 100 ms at most.
+ * by their events' times: batches are then held back until the others' have come; see merge.h.
+ * @return 0 or -ENOMEM
  */
-void transport__merge_batches(struct transport *transport);
+int transport__merge_batches(struct transport *transport);
 
 /* @return how many records were handed out after a younger one */
 uint64_t transport__late(const struct transport *transport);
