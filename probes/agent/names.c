@@ -14,34 +14,23 @@
 
 struct names names;
 
-/* Ids that were given back, and the next fresh one. */
-static struct {
-	uint32_t *free;
-	uint32_t n_free, room;
-	uint32_t next;
-} ids = {.next = 1};
-
 /* ------------------------------------------------------------------ ids */
 
+/*
+ * Never given twice: a FORGET and the DEFINE of another code under the same id can be lost together
+ * with their batch, and the loader would know the id by the wrong name.
+ */
 static uint32_t take_id(void)
 {
-	return ids.n_free ? ids.free[--ids.n_free] : ids.next++;
+	static uint32_t last;
+
+	return ++last;
 }
 
 static void give_back_id(uint32_t id, bool was_defined)
 {
 	if (was_defined && names.is_open)
 		buffer__say(WIRE_SLOT_FORGET, id, 0);
-	if (ids.n_free == ids.room) {
-		uint32_t room = ids.room ? ids.room * 2 : 256;
-		uint32_t *more = realloc(ids.free, room * sizeof(*more));
-
-		if (!more)
-			return; /* the number is not used again, that is all */
-		ids.free = more;
-		ids.room = room;
-	}
-	ids.free[ids.n_free++] = id;
 }
 
 /* The code object goes; Python calls this with the GIL held, maybe long after the last session. */
