@@ -13,7 +13,8 @@
 
 struct output {
 	struct pikos_record_type type;
-	struct pikos_filters *filters; /* all; those that the kernel decides are marked. NULL: none */
+	struct pikos_filters
+		*filters; /* all; those that the kernel decides are marked. NULL: none */
 	struct pikos_recorder *recorder;
 	bool borrowed;	/* filters and recorder are a caller's */
 	char **kept[2]; /* strings of the kernel's lists: functions, files */
@@ -23,8 +24,8 @@ struct output {
 
 /*
  * @brief Make type and filters, and give the kernel those that it can decide: `type`,
- * `function` and `filename` against values, one each, as long as no `change` stands before. They stay
- * in the list for what does not come from the kernel's probes.
+ * `function` and `filename` against values, one each, as long as no `change` stands before. They
+ * stay in the list for what does not come from the kernel's probes.
  * @return 0 or -errno; options were checked before, so an error is one of memory
  */
 int output__choose(struct output *output, const struct options *options,

@@ -23,12 +23,11 @@ int buffer__add(struct buffer *buffer, const struct wire_head *record, uint32_t 
 		buffer->moved = true;
 		i--;
 	}
-	buffer->entries[i] =
-		(struct entry){.time = record->time,
-			       .record = record,
-			       .end = end,
-			       .size = size,
-			       .is_batch = record->kind == WIRE_BATCH};
+	buffer->entries[i] = (struct entry){.time = record->time,
+					    .record = record,
+					    .end = end,
+					    .size = size,
+					    .is_batch = record->kind == WIRE_BATCH};
 	buffer->count++;
 	return 0;
 }
