@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -685,7 +686,8 @@ static int take_dlerror(struct round *round, const struct loan *loan)
 	return -ELIBACC;
 }
 
-/* RTLD_GLOBAL: pikos.py and pikos_regions.h look its one symbol up, and its path is gone by then. */
+/* RTLD_GLOBAL: pikos.py and pikos_regions.h look its one symbol up, and its path is gone by then.
+ */
 static int open_library(struct round *round, struct loan *loan, const char *path)
 {
 	const uint64_t *symbols = round->inject->symbols;
@@ -705,11 +707,28 @@ static int open_library(struct round *round, struct loan *loan, const char *path
 	return take_dlerror(round, loan);
 }
 
+/*
+ * What dlopen has loaded it knows by the name that it was given, and a descriptor's number is used
+ * again: so the name differs from one time to the next.
+ */
+static void name_memfd(char *path, size_t size, int64_t fd)
+{
+	unsigned char n = 0;
+	size_t at;
+
+	if (getrandom(&n, sizeof(n), 0) < 0)
+		n = now_ms();
+	at = snprintf(path, size, "/proc/self/");
+	for (unsigned char i = 0; i < n; i++)
+		at += snprintf(path + at, size - at, "./");
+	snprintf(path + at, size - at, "fd/%lld", (long long)fd);
+}
+
 static int load_memfd(struct round *round, struct loan *loan)
 {
 	uint64_t close_args[] = {SYS_close, 0};
 	int64_t fd = -1, ignored;
-	char path[64];
+	char path[600];
 	int err = make_memfd(loan, round->name, &fd), later;
 
 	if (err == -EACCES || err == -EPERM) /* vm.memfd_noexec=2 */
@@ -717,7 +736,7 @@ static int load_memfd(struct round *round, struct loan *loan)
 			      "vm.memfd_noexec forbids it: see sysctl");
 	if (err)
 		return err;
-	snprintf(path, sizeof(path), "/proc/self/fd/%lld", (long long)fd);
+	name_memfd(path, sizeof(path), fd);
 	err = fill_memfd(round->inject->info->pid, fd, round->image, round->size);
 	if (!err)
 		err = open_library(round, loan, path);
@@ -759,6 +778,9 @@ static int call_there(struct round *round, struct remote *remote)
 	return give_back(&loan, err);
 }
 
+/* Loaded but not mapped: it was taken for what had the same name, see name_memfd. */
+#define LOAD_TRIES 3
+
 int inject__load(struct inject *inject, const char *name, const void *image, size_t size,
 		 struct interpreter_reason *why)
 {
@@ -770,8 +792,16 @@ int inject__load(struct inject *inject, const char *name, const void *image, siz
 		.image = image,
 		.size = size,
 	};
+	struct mapping map;
+	int err, found = 0;
 
-	return run_rounds(&round);
+	for (int i = 0; i < LOAD_TRIES && !found; i++) {
+		err = run_rounds(&round);
+		if (err)
+			return err;
+		found = inject__find(inject->info->pid, name, &map);
+	}
+	return found > 0 ? 0 : explain(&round, found < 0 ? found : -ELIBACC);
 }
 
 int inject__load_file(struct inject *inject, const char *path, struct interpreter_reason *why)
