@@ -80,15 +80,18 @@ def offer(context, pid, *arguments):
     path = lines[0]
     check(re.fullmatch(r"(/proc/\d+/root)?/\S+/pikos-agent-[0-9a-f]{16}/\S+\.so", path),
           "not the path of a file", actual=path)
-    check(lines[1].startswith(f"bpftrace -p {pid} -e 'usdt:{path}:python:function__entry "),
+    option = "" if path.startswith("/proc") else f"-p {pid} "
+    check(lines[1].startswith(f"bpftrace {option}-e 'usdt:{path}:python:function__entry "),
           "not a line for bpftrace", actual=lines[1])
-    context.cleanup(lambda: shutil.rmtree(os.path.dirname(path), ignore_errors=True))
+    directory = os.path.realpath(os.path.dirname(path))  # as long as the process lives
+    context.cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
     return path, lines[1]
 
 
 def run_bpftrace(context, pid, path):
+    which = [] if path.startswith("/proc") else ["-p", str(pid)]
     tracer = harness.Process(
-        [need_command("bpftrace"), "-B", "line", "-p", str(pid), "-e", SCRIPT % {"path": path}],
+        [need_command("bpftrace"), "-B", "line", *which, "-e", SCRIPT % {"path": path}],
         "bpftrace", stdout=subprocess.PIPE)
     context.workloads.append(tracer)
     return tracer, Lines(tracer.stdout)
@@ -113,7 +116,8 @@ def trace(context, workload, pid, path, file):
 def check_bpftrace(context, interpreter):
     need_command("bpftrace")
     workload, pid, file = start(context, interpreter)
-    path, _ = offer(context, pid)
+    path, line = offer(context, pid)
+    equal(offer(context, pid), (path, line), "a second call")
     equal(sorted(harness.probes_of(path)), ["function__entry", "function__return", "line"],
           "the probes of the file")
     trace(context, workload, pid, path, file)
@@ -148,13 +152,12 @@ def test_agent_command(context):
     workload, pid, _ = start(context, interpreter)
     before = json.loads(context.run("--list", "--json", "-p", pid).output)["agent"]
     equal((before["can_be_loaded"], before["is_loaded"]), (True, False), "the agent before")
-    path, line = offer(context, pid)
+    path, _ = offer(context, pid)
     directory = os.path.dirname(path)
     check(is_mode(directory, 0o755) and is_mode(path, 0o644), "the modes of the file",
           "0755, 0644", (oct(os.stat(directory).st_mode), oct(os.stat(path).st_mode)))
     equal((os.stat(directory).st_uid, os.stat(path).st_uid), (0, 0), "whose the file is")
     equal(os.listdir(directory), [os.path.basename(path)], "what else is there")
-    equal(offer(context, pid), (path, line), "a second call")
     bias = harness.load_bias(pid, path)
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
         for probe in harness.probes_of(path).values():

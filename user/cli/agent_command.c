@@ -14,28 +14,25 @@
 #include "source/agent_file.h"
 #include "source/agent_probes.h"
 
-/* As the tracer that reads it has to name it: its root may be another one. */
-static void name_file(pid_t pid, const char *path, char *name, size_t size)
-{
-	struct identity *id = identity__of_pid(pid);
-
-	if (id && id->same_root)
-		snprintf(name, size, "%s", path);
-	else
-		snprintf(name, size, "/proc/%d/root%s", pid, path);
-	identity__free(id);
-}
-
+/*
+ * The file is that process's alone. In another root its name leads there by way of /proc, which
+ * bpftrace understands as long as it is not told the process, too.
+ */
 static char *describe(pid_t pid, const char *path)
 {
-	char name[AGENT_PROBES_PATH + 32], *text = NULL;
+	struct identity *id = identity__of_pid(pid);
+	char root[32] = "", option[32] = "", *text = NULL;
 
-	name_file(pid, path, name, sizeof(name));
+	if (id && id->same_root)
+		snprintf(option, sizeof(option), "-p %d ", pid);
+	else
+		snprintf(root, sizeof(root), "/proc/%d/root", pid);
+	identity__free(id);
 	if (asprintf(&text,
-		     "%s\n"
-		     "bpftrace -p %d -e 'usdt:%s:python:function__entry "
+		     "%s%s\n"
+		     "bpftrace %s-e 'usdt:%s%s:python:function__entry "
 		     "{ printf(\"%%s %%s:%%d\\n\", str(arg1), str(arg0), arg2); }'\n",
-		     name, pid, name) < 0)
+		     root, path, option, root, path) < 0)
 		return NULL;
 	return text;
 }

@@ -164,3 +164,55 @@ void agent_copy__keep(struct agent_copy *copy)
 		close(copy->parent);
 	copy->parent = -1;
 }
+
+/* ------------------------------------------------------------------ find it again */
+
+struct search {
+	pid_t pid;
+	char *path;
+};
+
+static bool is_file(int root, const char *path, unsigned long long ino)
+{
+	struct open_how how = {.flags = O_PATH | O_CLOEXEC,
+			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	struct stat st = {0};
+
+	if (fd < 0)
+		return false;
+	if (fstat(fd, &st))
+		st.st_ino = 0;
+	close(fd);
+	return S_ISREG(st.st_mode) && st.st_ino == ino;
+}
+
+/* How a mapping is named depends on whose root is looked from: only its end is to be used. */
+static int visit(const struct mapping *map, void *arg)
+{
+	struct search *search = arg;
+	const char *file = strrchr(map->path, '/'), *dir = file;
+	int root, found = 0;
+
+	if (!file || !map->ino || strcmp(file, "/" AGENT_COPY_FILE) != 0)
+		return 0;
+	while (dir > map->path && dir[-1] != '/')
+		dir--;
+	if (strncmp(dir, AGENT_NAME "-", strlen(AGENT_NAME "-")) != 0)
+		return 0;
+	root = process__open(search->pid, "root", O_PATH | O_DIRECTORY);
+	for (size_t i = 0; root >= 0 && !found && i < sizeof(places) / sizeof(*places); i++)
+		found = snprintf(search->path, AGENT_COPY_PATH, "/%s/%s", places[i], dir) <
+				AGENT_COPY_PATH &&
+			is_file(root, search->path, map->ino);
+	if (root >= 0)
+		close(root);
+	return found;
+}
+
+bool agent_copy__find(pid_t pid, char path[AGENT_COPY_PATH])
+{
+	struct search search = {pid, path};
+
+	return maps__each(pid, visit, &search) == 1;
+}

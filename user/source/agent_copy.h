@@ -10,7 +10,7 @@
 #ifndef PIKOS_SOURCE_AGENT_COPY_H
 #define PIKOS_SOURCE_AGENT_COPY_H
 
-#include <stddef.h>
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "source/interpreter.h"
@@ -35,6 +35,11 @@ struct agent_copy {
 int agent_copy__make(struct agent_copy *copy, pid_t pid, int image, struct interpreter_reason *why);
 /* @brief Take the file and its directory away. Does nothing twice. */
 void agent_copy__remove(struct agent_copy *copy);
+/*
+ * @brief Find the copy that an earlier call has left in a process.
+ * @param path set to its name, as agent_copy.path
+ */
+bool agent_copy__find(pid_t pid, char path[AGENT_COPY_PATH]);
 /* @brief Keep them. */
 void agent_copy__keep(struct agent_copy *copy);
 
