@@ -291,6 +291,8 @@ static bool waits_freely(const struct remote_place *place, bool is_musl)
 	case SYS_pause:
 	case SYS_accept:
 #endif
+	/* What a stop has interrupted before: a wait with a limit, and a lock's has none. */
+	case SYS_restart_syscall:
 	case SYS_ppoll:
 	case SYS_pselect6:
 	case SYS_epoll_pwait:
@@ -444,6 +446,7 @@ static void *round_thread(void *arg)
 {
 	struct round *round = arg;
 
+	remote__hurry();
 	round->err = try_threads(round);
 	return NULL;
 }

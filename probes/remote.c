@@ -7,6 +7,7 @@
 #if defined(__x86_64__)
 #include <elf.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -37,6 +38,18 @@
 #define ERESTARTNOHAND	      514
 #define ERESTART_RESTARTBLOCK 516
 
+/* Of sched_setattr(2), which glibc declares since 2.41 only. */
+struct scheduling {
+	uint32_t size;
+	uint32_t policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+#define FLAG_RESET_ON_FORK 1 /* SCHED_FLAG_RESET_ON_FORK: a thread made meanwhile is ordinary */
+
 struct remote {
 	pid_t pid, tid;
 	int mem;
@@ -47,6 +60,8 @@ struct remote {
 	uint64_t stopped; /* when */
 	struct remote_place place;
 	struct user_regs_struct saved;
+	struct scheduling scheduling; /* before it was made to hurry */
+	bool is_calling, hurries;
 	uint64_t saved_mask;
 	size_t n_xstate;
 	char xstate[MAX_XSTATE];
@@ -216,6 +231,33 @@ static void note_place(struct remote *remote)
 	};
 }
 
+/* ------------------------------------------------------------------ scheduling */
+
+static bool is_ordinary(uint32_t policy)
+{
+	return policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE;
+}
+
+/* @param before set to what it was @return whether it hurries now and did not before */
+static bool hurry(pid_t tid, struct scheduling *before)
+{
+	struct scheduling fast = {.size = sizeof(fast),
+				  .policy = SCHED_FIFO,
+				  .flags = FLAG_RESET_ON_FORK,
+				  .priority = 1};
+
+	*before = (struct scheduling){.size = sizeof(*before)};
+	return !syscall(SYS_sched_getattr, tid, before, sizeof(*before), 0) &&
+	       is_ordinary(before->policy) && !syscall(SYS_sched_setattr, tid, &fast, 0);
+}
+
+void remote__hurry(void)
+{
+	struct scheduling before;
+
+	hurry(0, &before);
+}
+
 /* ------------------------------------------------------------------ stop, go */
 
 static int open_memory(pid_t tid)
@@ -251,12 +293,12 @@ struct remote *remote__stop(pid_t pid, pid_t tid)
 	err = remote->mem < 0 ? remote->mem : start_timer(remote);
 	if (err)
 		goto out;
-	remote->stopped = now_ns();
 	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
 		err = -errno;
 		goto out;
 	}
 	err = wait_interrupted(remote, STOP_NS);
+	remote->stopped = now_ns();
 	if (!err)
 		err = save(remote);
 	if (!err) {
@@ -323,6 +365,8 @@ uint64_t remote__release(struct remote *remote)
 	if (!remote->gone) {
 		struct iovec part = {remote->xstate, remote->n_xstate};
 
+		if (remote->hurries)
+			syscall(SYS_sched_setattr, remote->tid, &remote->scheduling, 0);
 		restart_syscall(remote);
 		ptrace(PTRACE_SETREGSET, remote->tid, (void *)NT_X86_XSTATE, &part);
 		set_registers(remote, &remote->saved);
@@ -426,6 +470,9 @@ int remote__call(struct remote *remote, uint64_t function, const uint64_t *args,
 
 	if (n > REMOTE_MAX_ARGS)
 		return -E2BIG;
+	if (!remote->is_calling)
+		remote->hurries = hurry(remote->tid, &remote->scheduling);
+	remote->is_calling = true;
 	if (!stack)
 		stack = registers.rsp - RED_ZONE;
 	for (int i = 0; i < n; i++)
@@ -447,7 +494,7 @@ int remote__call(struct remote *remote, uint64_t function, const uint64_t *args,
 	return err;
 }
 
-#else /* registers of this architecture are not described yet */
+#else /* the registers of this architecture are not described yet */
 
 struct remote *remote__stop(pid_t pid, pid_t tid)
 {
@@ -481,6 +528,10 @@ int remote__write(const struct remote *remote, uint64_t address, const void *buf
 uint64_t remote__release(struct remote *remote)
 {
 	return 0;
+}
+
+void remote__hurry(void)
+{
 }
 
 #endif

@@ -8,7 +8,9 @@
  * remote__release, registers, vector registers and signal mask are put back, and the kernel
  * restarts the system call that the stop interrupted, as it does after any stop.
  *
- * Signals wait while calls are made. Other threads of the process run on.
+ * Signals wait while calls are made. Other threads of the process run on. While calls are made the
+ * thread runs before all ordinary ones (SCHED_FIFO), if we may have it do so: each call waits twice
+ * for a CPU, and the program waits with it.
  */
 #ifndef PIKOS_REMOTE_H
 #define PIKOS_REMOTE_H
@@ -51,6 +53,9 @@ int remote__call(struct remote *remote, uint64_t function, const uint64_t *args,
 /* @return 0; -EFAULT: not mapped; -ESRCH */
 int remote__read(const struct remote *remote, uint64_t address, void *buf, size_t size);
 int remote__write(const struct remote *remote, uint64_t address, const void *buf, size_t size);
+
+/* @brief Have the calling thread run before all ordinary ones, too, if it may. */
+void remote__hurry(void);
 
 /* @brief Let the thread go on where it was. @return how long it was stopped, in ns. NULL is fine */
 uint64_t remote__release(struct remote *remote);

@@ -32,11 +32,12 @@
 /*
  * uprobes and map files (SYS_ADMIN, or BPF and PERFMON on kernels before July 2025), the memory and
  * files of others and loading the agent (SYS_PTRACE), readers (SYS_CHROOT, SETUID, SETGID,
- * DAC_READ_SEARCH), continuing (KILL).
+ * DAC_READ_SEARCH), continuing (KILL); that a program need not wait for a CPU while it is stopped
+ * (SYS_NICE).
  */
 #define KEEPER_RIGHTS                                                                   \
 	(CAP(SYS_ADMIN) | CAP(BPF) | CAP(PERFMON) | CAP(SYS_PTRACE) | CAP(SYS_CHROOT) | \
-	 CAP(SETUID) | CAP(SETGID) | CAP(DAC_READ_SEARCH) | CAP(KILL))
+	 CAP(SETUID) | CAP(SETGID) | CAP(DAC_READ_SEARCH) | CAP(KILL) | CAP(SYS_NICE))
 
 #define ENDS_WITHIN_MS 100
 
