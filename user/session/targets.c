@@ -297,6 +297,10 @@ static int attach(struct session *session, int index)
 	take_reader(session, index, attached.reader_fd);
 	if (attached.agent && !session->program)
 		agents__wait_hooked(session, index);
+	if (session->options->qualified && !attached.agent) {
+		log_warn("the built-in probes of PID %d know no qualified names", target->pid);
+		log_hint("--source agent does");
+	}
 	log_verbose("tracing PID %d: %s, %s, %s", target->pid, attached.description,
 		    session->options->monitor,
 		    attached.agent				      ? "agent"
