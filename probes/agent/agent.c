@@ -380,6 +380,7 @@ static int start(const struct agent_config *config)
 		return -AGENT_NOT_INITIALIZED;
 	if (!claim())
 		return -AGENT_BUSY;
+	__atomic_add_fetch(&session.starts, 1, __ATOMIC_SEQ_CST);
 	err = copy_config(config);
 	if (!err && session.flags & AGENT_AT_START)
 		err = hook();
@@ -413,9 +414,9 @@ static void enter_or_leave(bool enter)
 	struct agent_thread *thread = is_set_up || !set_up() ? threads__own() : NULL;
 
 	if (thread && enter)
-		thread->region_depth++;
-	if (thread && !enter && thread->region_depth)
-		thread->region_depth--;
+		focus__enter_region(thread);
+	else if (thread)
+		focus__leave_region(thread);
 	if (enter)
 		hit_enter();
 	else
@@ -430,6 +431,8 @@ int pikos_agent(int request, const void *argument)
 		result = start(argument);
 	else if (request == AGENT_REGION_ENTER || request == AGENT_REGION_LEAVE)
 		enter_or_leave(request == AGENT_REGION_ENTER);
+	else if (request == AGENT_REGION_SEMAPHORE)
+		*(const volatile unsigned short **)argument = &pikos_region__enter_semaphore;
 	else
 		result = -AGENT_OTHER_CONFIG;
 	errno = saved;

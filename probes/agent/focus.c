@@ -70,8 +70,11 @@ uint32_t focus__decide(void *code, const char *name, size_t name_len, const char
 	uint64_t name_hash;
 	int32_t line;
 
+	if (gate.has_regions && name_len == strlen(AGENT_REGION_MARK) &&
+	    !memcmp(name, AGENT_REGION_MARK, name_len))
+		flags |= ENTRY_REGION_MARK;
 	if (!gate.has_focus && !gate.has_window)
-		return 0;
+		return flags;
 	name_hash = hash(name, name_len);
 	line = first_line(code);
 	for (uint32_t i = 0; i < session.n_rules; i++) {
@@ -117,6 +120,12 @@ static bool in_focus(const struct code_entry *entry, uint32_t type, struct agent
 	return true;
 }
 
+static bool in_region(const struct agent_thread *thread)
+{
+	return thread->region_depth &&
+	       thread->region_start == __atomic_load_n(&session.starts, __ATOMIC_SEQ_CST);
+}
+
 bool focus__passes(const struct code_entry *entry, uint32_t type)
 {
 	struct agent_thread *thread;
@@ -127,13 +136,35 @@ bool focus__passes(const struct code_entry *entry, uint32_t type)
 	thread = buffer.current;
 	if (unlikely(!thread))
 		return false;
+	if (gate.has_regions && (entry->flags & ENTRY_REGION_MARK || !in_region(thread)))
+		return false;
 	if (gate.has_window)
 		passes = in_window(entry, type);
 	if (gate.has_focus)
 		passes = in_focus(entry, type, thread) && passes;
-	if (gate.has_regions)
-		passes = passes && thread->region_depth;
 	return passes;
+}
+
+/*
+ * What was entered for a session that is over was perhaps not left in it: nobody was attached when
+ * the program looked.
+ */
+void focus__enter_region(struct agent_thread *thread)
+{
+	if (!in_region(thread)) {
+		thread->region_depth = 0;
+		thread->region_start = __atomic_load_n(&session.starts, __ATOMIC_SEQ_CST);
+	}
+	thread->region_depth++;
+}
+
+/* A focus that was entered inside the region ends with it: nothing is seen of its return. */
+void focus__leave_region(struct agent_thread *thread)
+{
+	if (!in_region(thread) || --thread->region_depth || !thread->focus_depth)
+		return;
+	thread->focus_depth = 0;
+	__atomic_sub_fetch(&gate.threads_inside, 1, __ATOMIC_RELAXED);
 }
 
 void focus__thread_ended(const struct agent_thread *thread)

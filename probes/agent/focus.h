@@ -37,4 +37,8 @@ bool focus__passes(const struct code_entry *entry, uint32_t type);
 
 void focus__thread_ended(const struct agent_thread *thread);
 
+/* The calling thread enters or leaves a region, with or without the GIL. */
+void focus__enter_region(struct agent_thread *thread);
+void focus__leave_region(struct agent_thread *thread);
+
 #endif /* PIKOS_AGENT_FOCUS_H */

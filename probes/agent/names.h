@@ -18,7 +18,8 @@
 
 enum entry_flag {
 	ENTRY_FOCUSED = 1 << 0,
-	ENTRY_WINDOW = 1 << 1, /* the <module> of the script */
+	ENTRY_WINDOW = 1 << 1,	    /* the <module> of the script */
+	ENTRY_REGION_MARK = 1 << 2, /* makes regions: is none of their events */
 };
 
 /* A C function called from a code object: its id means (its name, the caller's file). */

@@ -22,6 +22,8 @@ struct session {
 	uint32_t state; /* enum session_state; atomic */
 	uint32_t flags; /* enum agent_flag */
 	uint32_t n_rules;
+	uint32_t starts; /* sessions begun so far; atomic: regions are entered without the GIL, too
+			  */
 	uint64_t hash_seed, module_name_hash, window_file_hash;
 	bool resend_was_asked;
 	bool hooks_are_in;	  /* under the GIL */

@@ -12,7 +12,8 @@ struct agent_thread {
 	uint32_t tid;
 	uint32_t session;      /* its number: depths of an older one are void */
 	uint32_t focus_depth;  /* focused functions that it is in */
-	uint32_t region_depth; /* regions that it is in: its own business, sessions or not */
+	uint32_t region_depth; /* regions that it is in... */
+	uint32_t region_start; /* ...since that start of a session: older ones are void */
 };
 
 /* Once. @return false: no room for another pthread key */
