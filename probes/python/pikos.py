@@ -46,7 +46,8 @@ What happens in a region
 
     1. If another pikos-trace with --regions is attached to the process already, it records.
     2. Else, as root or with the capabilities that it takes, the first region starts a pikos-trace
-       on the own process and waits until it records, which takes some tenths of a second. It is
+       on the own process, with --source agent unless the options say otherwise, and waits until
+       it records, which takes some tenths of a second. It is
        ended, and what it wrote is complete, when the outermost `with` or enable() is left; for
        decorated functions, which are called again, at the exit of the program or by
        monitor.close(). monitor.totals says then what was seen, written, filtered and lost.
@@ -323,6 +324,8 @@ class _Tracer:
         self.command = [_find_trace(), monitor.kind, "--regions", "-v", *words]
         for each in self.focus:
             self.command += ["--focused-on", each]
+        if not any(word.startswith("--source") for word in monitor.options):
+            self.command += ["--source", "agent"]  # every version, and C calls as Pikos has them
         self.command += [*monitor.options, "-p", str(os.getpid())]
         if monitor.recorder.recording == "screen" and sys.stdout:
             sys.stdout.flush()
@@ -377,7 +380,7 @@ class _Tracer:
             if line.startswith("seen="):
                 pairs = (word.split("=") for word in line.split())
                 self.monitor.totals = {key: int(value) for key, value in pairs}
-            elif ": tracing PID" not in line:
+            elif ": tracing PID" not in line and "has stopped PID" not in line:
                 _say(line)
 
     def disown(self):

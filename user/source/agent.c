@@ -175,6 +175,9 @@ static int find_library(struct agent *agent)
 	struct mapping map;
 	int err = inject__find(agent->info->pid, agent->name, &map);
 
+	/* A program that marks regions has loaded it itself: one interpreter, one agent. */
+	if (!err && !strcmp(agent->name, AGENT_NAME))
+		err = inject__find(agent->info->pid, AGENT_FILE, &map);
 	if (err <= 0)
 		return err;
 	agent->file = maps__open(agent->info->pid, &map);

@@ -12,6 +12,7 @@
 
 #include "probes/agent/agent.h"
 #include "process/maps.h"
+#include "source/agent_file.h"
 
 #if defined(__x86_64__)
 #define CAN_INJECT true
@@ -242,10 +243,11 @@ int agent_check__process(const struct interpreter *in, struct interpreter_reason
 
 static int visit(const struct mapping *map, void *arg)
 {
-	const char *slash = strrchr(map->path, '/');
+	const char *slash = strrchr(map->path, '/'), *name = slash ? slash + 1 : map->path;
 
 	(void)arg;
-	return !strncmp(slash ? slash + 1 : map->path, AGENT_NAME, strlen(AGENT_NAME)) ||
+	return !strncmp(name, AGENT_NAME, strlen(AGENT_NAME)) ||
+	       !strncmp(name, AGENT_FILE, strlen(AGENT_FILE)) ||
 	       !strncmp(map->path, "/memfd:" AGENT_NAME, strlen("/memfd:" AGENT_NAME));
 }
 
