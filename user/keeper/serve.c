@@ -206,7 +206,8 @@ static int attach_regions(struct server *server, uint32_t index, struct interpre
 	if (!server->config.regions)
 		return 0;
 	library = agent_file__open(NULL, 0); /* missing: then what is mapped must do */
-	kept->regions = regions__attach(server->kernel, kept->pid, library, why);
+	kept->regions = regions__attach(kept->agent ? NULL : server->kernel, kept->pid, library,
+					why);
 	if (!kept->regions)
 		err = -errno;
 	if (library >= 0)

@@ -23,7 +23,8 @@
 struct site {
 	int file; /* of the files */
 	__u64 offset, semaphore;
-	struct bpf_link *link;
+	struct bpf_link *link; /* or NULL: an event without a program */
+	int fd;
 };
 
 struct file_id {
@@ -75,12 +76,28 @@ static int refuse(struct interpreter_reason *why, int err)
 
 /* ------------------------------------------------------------------ sites */
 
+static int attach_program(const struct regions *regions, struct site *site, const char *path,
+			  enum kernel_program program)
+{
+	LIBBPF_OPTS(bpf_uprobe_opts, opts, .ref_ctr_offset = site->semaphore);
+
+	site->link = bpf_program__attach_uprobe_opts(kernel__program(regions->kernel, program),
+						     regions->pid, path, site->offset, &opts);
+	return site->link ? 0 : -errno;
+}
+
+static int attach_nothing(const struct regions *regions, struct site *site, const char *path)
+{
+	site->fd = uprobe__open(path, site->offset, site->semaphore, regions->pid);
+	return site->fd < 0 ? site->fd : 0;
+}
+
 static int attach_site(struct regions *regions, int file, const struct usdt_probe *probe,
 		       enum kernel_program program)
 {
-	LIBBPF_OPTS(bpf_uprobe_opts, opts, .ref_ctr_offset = probe->semaphore_offset);
 	struct site *sites = regions->sites;
 	char path[64];
+	int err;
 
 	if (regions->n_sites == MAX_SITES)
 		return -E2BIG;
@@ -93,14 +110,13 @@ static int attach_site(struct regions *regions, int file, const struct usdt_prob
 		regions->sites = sites;
 	}
 	sites += regions->n_sites;
-	*sites = (struct site){file, probe->file_offset, probe->semaphore_offset, NULL};
-	sites->link = bpf_program__attach_uprobe_opts(
-		kernel__program(regions->kernel, program), regions->pid,
-		path_of(regions, file, path, sizeof(path)), probe->file_offset, &opts);
-	if (!sites->link)
-		return -errno;
-	regions->n_sites++;
-	return 0;
+	*sites = (struct site){file, probe->file_offset, probe->semaphore_offset, NULL, -1};
+	path_of(regions, file, path, sizeof(path));
+	err = regions->kernel ? attach_program(regions, sites, path, program)
+			      : attach_nothing(regions, sites, path);
+	if (!err)
+		regions->n_sites++;
+	return err;
 }
 
 static int attach_all(struct regions *regions, int file, const struct elf_notes *elf,
@@ -224,8 +240,11 @@ void regions__free(struct regions *regions)
 {
 	if (!regions)
 		return;
-	for (int i = 0; i < regions->n_sites; i++)
+	for (int i = 0; i < regions->n_sites; i++) {
 		bpf_link__destroy(regions->sites[i].link);
+		if (regions->sites[i].fd >= 0)
+			close(regions->sites[i].fd);
+	}
 	for (int i = 0; i < regions->n_files; i++)
 		close(regions->files[i]);
 	free(regions->sites);

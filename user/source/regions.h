@@ -24,7 +24,8 @@ struct regions;
 
 /*
  * @brief Attach to every region probe of a process.
- * @param kernel borrowed; loaded with kernel_config.regions
+ * @param kernel borrowed; loaded with kernel_config.regions. NULL: an agent counts the regions,
+ * only the semaphores are raised
  * @param library a descriptor of the agent's library, which the program may load later, or -1;
  * stays the caller's
  * @param why filled on failure
