@@ -127,6 +127,8 @@ install: all ## install below PREFIX (default /usr/local)
 	install -D -m 644 $(B)/libpikos.a $(DESTDIR)$(PREFIX)/lib/libpikos.a
 	install -D -m 755 $(B)/libpikos.so $(DESTDIR)$(PREFIX)/lib/libpikos.so.0
 	install -D -m 755 $(B)/libpikos-agent.so $(DESTDIR)$(PREFIX)/lib/pikos/libpikos-agent.so
+	install -D -m 644 probes/python/pikos.py $(DESTDIR)$(PREFIX)/share/pikos/pikos.py
+	install -D -m 644 user/pikos_regions.h $(DESTDIR)$(PREFIX)/include/pikos_regions.h
 	ln -sf libpikos.so.0 $(DESTDIR)$(PREFIX)/lib/libpikos.so
 	install -D -m 644 scripts/pikos-trace.1 $(DESTDIR)$(PREFIX)/share/man/man1/pikos-trace.1
 	ln -sf pikos-trace.1 $(DESTDIR)$(PREFIX)/share/man/man1/pikos-run.1
