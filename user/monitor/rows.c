@@ -18,10 +18,12 @@
 _Static_assert(ROW_BYTES % CHUNK == 0, "chunks end inside");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "struct counter");
 
-/* Whose row is kept in a place. A slot of zeros is no event. */
+#define NOBODY UINT32_MAX
+
+/* Whose row is kept in a place. */
 struct tag {
-	uint64_t slot; /* its code, line and type */
-	uint32_t target;
+	uint64_t slot;	 /* its code, line and type */
+	uint32_t target; /* NOBODY: the place is free */
 	uint16_t len;
 	bool kept;
 };
@@ -170,8 +172,8 @@ void rows__free(struct rows *rows)
 
 void rows__clear(struct rows *rows)
 {
-	if (rows)
-		memset(rows->tags, 0, sizeof(rows->tags));
+	for (int i = 0; rows && i < ROWS; i++)
+		rows->tags[i].target = NOBODY;
 }
 
 void rows__forget(struct rows *rows, uint32_t target, uint32_t id, const struct symbol *symbol)
@@ -183,13 +185,13 @@ void rows__forget(struct rows *rows, uint32_t target, uint32_t id, const struct 
 			struct tag *tag = &rows->tags[symbol->rows[i]];
 
 			if ((uint32_t)tag->slot == id && tag->target == target)
-				tag->slot = 0;
+				tag->target = NOBODY;
 		}
 		return;
 	}
 	for (int i = 0; i < ROWS; i++)
 		if ((uint32_t)rows->tags[i].slot == id && rows->tags[i].target == target)
-			rows->tags[i].slot = 0;
+			rows->tags[i].target = NOBODY;
 }
 
 bool rows__keep(struct rows *rows, uint32_t target, const struct wire_slot *slot,
@@ -205,8 +207,8 @@ bool rows__keep(struct rows *rows, uint32_t target, const struct wire_slot *slot
 					sizeof(rest));
 	if (len > ROW_BYTES || (kept && !len))
 		return false;
-	if (rows->tags[place].slot && (rows->tags[place + 1].slot ? rows->turn++ & 1 : 1))
-		place++;
+	if (rows->tags[place].target != NOBODY)
+		place += rows->tags[place + 1].target == NOBODY || rows->turn++ & 1;
 	memcpy(rows->bytes[place], rest, len);
 	rows->tags[place] = (struct tag){.slot = key, .target = target, .len = len, .kept = kept};
 	if (symbol->n_rows < SYMBOL_ROWS)

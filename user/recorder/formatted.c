@@ -22,6 +22,8 @@ struct formatted {
 	const char *error; /* of what is not the stream's */
 	int n_fields;
 	struct pikos_cell headers[PIKOS_MAX_FIELDS], lines[PIKOS_MAX_FIELDS];
+	bool has_parts;
+	struct recorder_parts parts;
 };
 
 static size_t row_bound(const struct pikos_cell *cells, const struct pikos_value *values, int n)
@@ -94,6 +96,65 @@ static int write_header(struct formatted *f, const struct pikos_record_type *typ
 	return 0;
 }
 
+/* ------------------------------------------------------------------ rows in parts */
+
+static size_t formatted_rest(void *ctx, const struct pikos_value *values, int first, char *out,
+			     size_t room)
+{
+	struct formatted *f = ctx;
+	int n = f->n_fields - first;
+	char *end;
+
+	if (row_bound(f->lines + first, values + first, n) + 1 > room)
+		return 0;
+	end = put_row(f->lines + first, out, values + first, n);
+	*end++ = '\n';
+	return end - out;
+}
+
+static char *formatted_reserve(void *ctx, size_t n, const char **limit, int *err)
+{
+	struct stream *stream = ((struct formatted *)ctx)->stream;
+	char *out = stream__reserve(stream, n, limit);
+
+	if (!out)
+		*err = stream__status(stream);
+	return out;
+}
+
+static void formatted_commit(void *ctx, const char *end, uint64_t records)
+{
+	stream__commit(((struct formatted *)ctx)->stream, end, records);
+}
+
+/* The integers up to the index stand to the left, with a space behind each. */
+static void set_parts(struct formatted *f, const struct pikos_record_type *type)
+{
+	f->parts = (struct recorder_parts){
+		.separator = ' ',
+		.rest = formatted_rest,
+		.reserve = formatted_reserve,
+		.commit = formatted_commit,
+	};
+	f->has_parts = !f->tree;
+	for (int i = 0; i <= type->n_extra; i++) {
+		const struct pikos_cell *cell = &f->lines[i];
+
+		if (cell->align != '<' || strcmp(cell->after, " "))
+			f->has_parts = false;
+		f->parts.widths[i] = cell->width;
+	}
+}
+
+static const struct recorder_parts *formatted_parts(const void *ctx)
+{
+	const struct formatted *f = ctx;
+
+	return f->has_parts ? &f->parts : NULL;
+}
+
+/* ------------------------------------------------------------------ the recorder */
+
 static int formatted_prepare(void *ctx, const struct pikos_record_type *type)
 {
 	struct formatted *f = ctx;
@@ -110,6 +171,7 @@ static int formatted_prepare(void *ctx, const struct pikos_record_type *type)
 		}
 	}
 	set_cells(f, type);
+	set_parts(f, type);
 	err = stream__open(f->stream);
 	return err ? err : write_header(f, type);
 }
@@ -169,6 +231,7 @@ static const struct recorder_kind formatted_kind = {
 		formatted_free},
 	.error = formatted_error,
 	.dropped = formatted_missing,
+	.parts = formatted_parts,
 };
 
 struct pikos_recorder *pikos_recorder__text(const struct pikos_output *out)

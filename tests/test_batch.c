@@ -1,0 +1,812 @@
+// SPDX-License-Identifier: BSD-3-Clause
+/*
+ * Batches of an agent, handed to the monitor by hand: what a truthful agent says, and what a
+ * hostile one can. The kernel has counted n_events of each batch, and the totals must tell that.
+ */
+#include "recorder_support.h"
+
+#include <errno.h>
+
+#include "monitor/monitor.h"
+#include "symbols/ids.h"
+
+#define CALL	  WIRE_CALL
+#define RETURN	  WIRE_RETURN
+#define FILE_NAME "/x.py"
+
+static struct pikos_record_type type;
+static struct pikos_recorder *recorder;
+static struct pikos_filters *filters;
+static struct symbols *symbols;
+static struct monitor *monitor;
+static uint64_t counted; /* by the kernel */
+
+/* ------------------------------------------------------------------ the agent's side */
+
+struct batch {
+	struct wire_batch head;
+	struct wire_slot slots[WIRE_BATCH_MAX_SLOTS];
+};
+
+static struct batch batch;
+
+static struct wire_slot *slot(uint32_t type_, uint32_t code, int32_t line, uint64_t time)
+{
+	struct wire_slot *new = &batch.slots[batch.head.n_slots++];
+
+	assert_true(batch.head.n_slots <= WIRE_BATCH_MAX_SLOTS);
+	*new = (struct wire_slot){time, code, wire_slot_pack(line, type_)};
+	return new;
+}
+
+static void event(uint32_t type_, uint32_t code, int32_t line)
+{
+	slot(type_, code, line, 0);
+	batch.head.n_events++;
+}
+
+static void define_bytes(uint32_t id, const char *name, size_t name_len, const char *file,
+			 size_t file_len, uint32_t cut)
+{
+	struct wire_definition definition = {name_len, file_len, cut};
+	size_t size = sizeof(definition) + name_len + file_len;
+	uint32_t n = (size + sizeof(struct wire_slot) - 1) / sizeof(struct wire_slot);
+	char *to = (char *)(slot(WIRE_SLOT_DEFINE, id, n, 0) + 1);
+
+	assert_true(batch.head.n_slots + n <= WIRE_BATCH_MAX_SLOTS);
+	batch.head.n_slots += n;
+	memset(to, 0, n * sizeof(struct wire_slot));
+	memcpy(to, &definition, sizeof(definition));
+	memcpy(to + sizeof(definition), name, name_len);
+	memcpy(to + sizeof(definition) + name_len, file, file_len);
+}
+
+static void define(uint32_t id, const char *name)
+{
+	define_bytes(id, name, strlen(name), FILE_NAME, strlen(FILE_NAME), 0);
+}
+
+/* An own copy of exactly its size, so that ASan sees a read behind it. */
+static int send_sized(uint32_t target, uint32_t size)
+{
+	struct wire_head *record = malloc(size);
+	int err;
+
+	assert_non_null(record);
+	batch.head.head.kind = WIRE_BATCH;
+	batch.head.head.target = target;
+	if (!batch.head.head.time)
+		batch.head.head.time = UINT64_MAX;
+	memcpy(record, &batch, size);
+	counted += batch.head.n_events;
+	for (int i = 0; i < 4; i++)
+		counted += batch.head.lost[i];
+	err = monitor__handle(monitor, record, size);
+	free(record);
+	memset(&batch.head, 0, sizeof(batch.head));
+	return err;
+}
+
+static int send_to(uint32_t target)
+{
+	return send_sized(target,
+			  sizeof(batch.head) + batch.head.n_slots * sizeof(struct wire_slot));
+}
+
+static void send(void)
+{
+	assert_int_equal(send_to(0), 0);
+}
+
+/* ------------------------------------------------------------------ the monitor's side */
+
+static bool keep_all(void *ctx, const struct pikos_record *record)
+{
+	(void)ctx;
+	(void)record;
+	return true;
+}
+
+static void start_with(const char *name, const char *fields, const char *filter,
+		       struct pikos_recorder *to, uint64_t max_records)
+{
+	struct monitor_config config = {.type = &type, .max_records = max_records};
+
+	assert_int_equal(pikos_record_type__init(&type, name, fields), 0);
+	recorder = config.recorder = to;
+	config.symbols = symbols = symbols__new();
+	filters = NULL;
+	if (filter) {
+		config.filters = filters = pikos_filters__new();
+		if (*filter)
+			assert_int_equal(pikos_filters__add(filters, &type, filter), 0);
+		else /* nothing is known of it, so every record is made */
+			assert_int_equal(pikos_filters__add_callback(filters, keep_all, NULL), 0);
+	}
+	assert_int_equal(pikos_recorder__prepare(recorder, &type), 0);
+	monitor = monitor__new(&config);
+	assert_non_null(monitor);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_int_equal(monitor__set_target(monitor, i, 100 + i, NULL), 0);
+	counted = 0;
+	memset(&batch, 0, sizeof(batch));
+}
+
+static void start(const char *name, const char *fields)
+{
+	start_with(name, fields, NULL, pikos_recorder__list(), 0);
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	monitor__free(monitor);
+	symbols__free(symbols);
+	pikos_filters__free(filters);
+	pikos_recorder__free(recorder);
+	monitor = NULL;
+	symbols = NULL;
+	filters = NULL;
+	recorder = NULL;
+	return 0;
+}
+
+static const struct pikos_value *cell(size_t row, const char *field)
+{
+	int column = pikos_record_type__field(&type, field);
+
+	assert_true(column >= 0);
+	assert_true(row < pikos_recorder__list_count(recorder));
+	return &pikos_recorder__list_get(recorder, row)->values[column];
+}
+
+static void assert_int(size_t row, const char *field, int64_t expected)
+{
+	assert_int_equal(cell(row, field)->kind, PIKOS_INT);
+	assert_int_equal(cell(row, field)->i, expected);
+}
+
+static void assert_text(size_t row, const char *field, const char *expected)
+{
+	const struct pikos_value *value = cell(row, field);
+
+	assert_int_equal(value->kind, PIKOS_TEXT);
+	assert_int_equal(value->s->len, strlen(expected));
+	assert_memory_equal(value->s->data, expected, strlen(expected));
+}
+
+static void assert_totals(uint64_t written, uint64_t filtered, uint64_t lost)
+{
+	struct monitor_totals totals;
+
+	monitor__totals(monitor, &totals);
+	assert_int_equal(totals.written, written);
+	assert_int_equal(totals.filtered, filtered);
+	assert_int_equal(totals.lost, lost);
+	assert_int_equal(totals.seen, counted);
+	assert_int_equal(totals.seen, written + filtered + lost);
+}
+
+static uint64_t lost_for(const char *reason)
+{
+	struct monitor_totals totals;
+
+	monitor__totals(monitor, &totals);
+	for (int i = 0; i < totals.n_losses; i++)
+		if (!strcmp(totals.losses[i].reason, reason))
+			return totals.losses[i].count;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ what is true */
+
+static void test_functions(void **state)
+{
+	(void)state;
+	start("functions", "+pid,+tid,+time");
+	batch.head.tid = 7;
+	batch.head.time = 5000;
+	define(1, "f");
+	define(2, "len");
+	event(CALL, 1, 10);
+	event(WIRE_C_CALL, 2, 11);
+	slot(WIRE_SLOT_THREAD, 8, 0, 0);
+	event(WIRE_C_RETURN, 2, 11);
+	event(WIRE_C_EXCEPTION, 2, 12);
+	event(RETURN, 1, -1);
+	send();
+	assert_totals(5, 0, 0);
+	assert_text(0, "type", "call");
+	assert_text(0, "function", "f");
+	assert_text(0, "filename", FILE_NAME);
+	assert_int(0, "pid", 100);
+	assert_int(0, "tid", 7);
+	assert_int(0, "time", 5000);
+	assert_text(1, "type", "c_call");
+	assert_text(1, "function", "len");
+	assert_int(1, "lineNo", 11);
+	assert_int(1, "tid", 7);
+	assert_text(2, "type", "c_return");
+	assert_int(2, "tid", 8);
+	assert_text(3, "type", "c_exception");
+	assert_text(4, "type", "return");
+	assert_int(4, "lineNo", -1);
+	for (int i = 0; i < 5; i++)
+		assert_int(i, "index", i);
+	assert_true(pikos_recorder__list_get(recorder, 0)->is_call);
+	assert_true(pikos_recorder__list_get(recorder, 4)->is_return);
+}
+
+static void test_ids_last(void **state)
+{
+	(void)state;
+	start("functions", NULL);
+	define(7, "f");
+	send();
+	event(CALL, 7, 1);
+	slot(WIRE_SLOT_FORGET, 7, 0, 0);
+	define(8, "g");
+	event(CALL, 8, 1);
+	send();
+	define(8, "h"); /* a truthful agent says the same again */
+	event(CALL, 8, 1);
+	assert_int_equal(send_to(0), 0);
+	assert_text(0, "function", "f");
+	assert_text(1, "function", "g");
+	assert_text(2, "function", "h");
+	assert_totals(3, 0, 0);
+}
+
+/* Each target has ids of its own. */
+static void test_several_targets(void **state)
+{
+	(void)state;
+	start("functions", "+pid");
+	define(1, "f");
+	send();
+	define(1, "g");
+	event(CALL, 1, 1);
+	assert_int_equal(send_to(1), 0);
+	event(CALL, 1, 1);
+	send();
+	assert_text(0, "function", "g");
+	assert_int(0, "pid", 101);
+	assert_text(1, "function", "f");
+	assert_int(1, "pid", 100);
+	assert_totals(2, 0, 0);
+}
+
+static void test_memory(void **state)
+{
+	int64_t page = sysconf(_SC_PAGESIZE);
+
+	(void)state;
+	start("function_memory", NULL);
+	define(1, "f");
+	event(CALL, 1, 1);
+	batch.head.rss = 30;
+	batch.head.vms = 1u << 20;
+	send();
+	assert_int(0, "RSS", 30 * page);
+	assert_int(0, "VMS", (1 << 20) * page);
+	assert_int_equal(pikos_recorder__list_get(recorder, 0)->rss, 30 * page);
+}
+
+static void test_lines(void **state)
+{
+	(void)state;
+	start("lines", NULL);
+	define(1, "f");
+	event(WIRE_LINE, 1, 3);
+	send();
+	assert_int(0, "lineNo", 3);
+	assert_text(0, "line", "<compiled string>");
+	assert_totals(1, 0, 0);
+}
+
+/* Between two pairs the clocks run evenly; an event is never younger than its batch. */
+static void test_times(void **state)
+{
+	(void)state;
+	start("functions", "+time");
+	define(1, "f");
+	batch.head.clock = 1000;
+	batch.head.time = 50000;
+	send();
+	batch.head.clock = 2000;
+	batch.head.time = 52000;
+	slot(CALL, 1, 1, 1001);
+	slot(CALL, 1, 1, 1500);
+	slot(CALL, 1, 1, 1400); /* clocks of two CPUs */
+	slot(CALL, 1, 1, 2000);
+	slot(CALL, 1, 1, 9000);
+	slot(CALL, 1, 1, 0);
+	batch.head.n_events = 6;
+	send();
+	assert_int(0, "time", 50002);
+	assert_int(1, "time", 51000);
+	assert_int(2, "time", 51000);
+	assert_int(3, "time", 52000);
+	assert_int(4, "time", 52000);
+	assert_int(5, "time", 52000);
+	batch.head.clock = 3000;
+	batch.head.time = 99999; /* later than the kernel took it */
+	batch.head.head.time = 53000;
+	slot(CALL, 1, 1, 3000);
+	batch.head.n_events = 1;
+	send();
+	assert_int(6, "time", 53000);
+}
+
+static void test_filters(void **state)
+{
+	(void)state;
+	start_with("functions", NULL, "function=f", pikos_recorder__list(), 0);
+	define(1, "f");
+	define(2, "g");
+	event(CALL, 1, 1);
+	event(CALL, 2, 1);
+	event(RETURN, 2, 1);
+	event(RETURN, 1, 1);
+	send();
+	assert_totals(2, 2, 0);
+	assert_int(1, "index", 3);
+}
+
+static void test_max_records(void **state)
+{
+	(void)state;
+	start_with("functions", NULL, NULL, pikos_recorder__list(), 2);
+	define(1, "f");
+	for (int i = 0; i < 5; i++)
+		event(CALL, 1, 1);
+	assert_int_equal(send_to(0), -ECANCELED);
+	assert_int_equal(pikos_recorder__list_count(recorder), 2);
+}
+
+static void test_notices(void **state)
+{
+	const struct monitor_agent *agent;
+
+	(void)state;
+	start("functions", NULL);
+	agent = monitor__agent(monitor, 0);
+	assert_false(agent->hooked || agent->ended || agent->wants_resend);
+	assert_non_null(monitor__agent(monitor, WIRE_MAX_TARGETS));
+	slot(WIRE_SLOT_NOTICE, WIRE_NOTICE_HOOKED, 0, 0);
+	slot(WIRE_SLOT_NOTICE, WIRE_NOTICE_INTERPRETERS, 3, 0);
+	slot(WIRE_SLOT_NOTICE, WIRE_NOTICE_REPLACED, 0, 0);
+	slot(WIRE_SLOT_NOTICE, WIRE_NOTICE_REPLACED, 0, 0);
+	slot(WIRE_SLOT_NOTICE, WIRE_NOTICE_LATE_THREAD, 0, 0);
+	slot(WIRE_SLOT_NOTICE, 77, 0, 0);
+	send();
+	agent = monitor__agent(monitor, 0);
+	assert_true(agent->hooked && !agent->ended);
+	assert_int_equal(agent->interpreters, 3);
+	assert_int_equal(agent->replaced, 2);
+	assert_int_equal(agent->late_threads, 1);
+	slot(WIRE_SLOT_NOTICE, WIRE_NOTICE_ENDED, 0, 0);
+	send();
+	assert_true(agent->ended);
+	slot(WIRE_SLOT_NOTICE, WIRE_NOTICE_HOOKED, 0, 0); /* another program in the process */
+	send();
+	assert_true(agent->hooked && !agent->ended);
+}
+
+/* ------------------------------------------------------------------ what was lost */
+
+static void test_losses_in_the_head(void **state)
+{
+	(void)state;
+	start("functions", NULL);
+	define(1, "f");
+	event(CALL, 1, 1);
+	send();
+	event(CALL, 1, 1);
+	batch.head.lost[WIRE_BUFFER_FULL] = 1000;
+	batch.head.lost[WIRE_UNREADABLE_BATCH] = 1;
+	send();
+	assert_totals(2, 0, 1001);
+	assert_text(1, "function", "buffer full");
+	assert_int(1, "index", 1);
+	assert_int(1, "lineNo", 1000);
+	assert_text(2, "function", "unreadable batch");
+	assert_int(2, "index", 1001);
+	assert_int(3, "index", 1002);
+}
+
+/* The definition was in a batch that had no room. */
+static void test_unknown_ids(void **state)
+{
+	(void)state;
+	start("functions", NULL);
+	define(1, "f");
+	event(CALL, 1, 1);
+	event(CALL, 9, 1);
+	event(CALL, 9, 2);
+	event(CALL, 1u << 31, 2);
+	event(CALL, 1, 1);
+	event(CALL, 9, 1);
+	send();
+	assert_totals(2, 0, 4);
+	assert_int_equal(pikos_recorder__list_count(recorder), 4);
+	assert_int(1, "index", 1); /* a row for the three of them */
+	assert_int(1, "lineNo", 3);
+	assert_int(2, "index", 4);
+	assert_int(3, "index", 5);
+	assert_true(monitor__agent(monitor, 0)->wants_resend);
+	slot(WIRE_SLOT_NOTICE, WIRE_NOTICE_RESENT, 0, 0);
+	define(9, "g");
+	event(CALL, 9, 1);
+	send();
+	assert_false(monitor__agent(monitor, 0)->wants_resend);
+	assert_text(4, "function", "g");
+	assert_totals(3, 0, 4);
+}
+
+static void test_end_of_a_target(void **state)
+{
+	const struct wire_target final = {.seen = 8, .unreported = {[WIRE_BUFFER_FULL] = 5}};
+
+	(void)state;
+	start("functions", NULL);
+	define(1, "f");
+	for (int i = 0; i < 3; i++)
+		event(CALL, 1, 1);
+	send();
+	assert_int_equal(monitor__finish_target(monitor, 0, &final), 0);
+	counted = 8;
+	assert_totals(3, 0, 5);
+}
+
+/* ------------------------------------------------------------------ what is a lie */
+
+static void test_counts_that_are_wrong(void **state)
+{
+	(void)state;
+	start("functions", NULL);
+	define(1, "f");
+	event(CALL, 1, 1);
+	batch.head.n_events = 5; /* more than there are */
+	send();
+	assert_totals(1, 0, 4);
+	assert_int_equal(lost_for("unreadable batch"), 4);
+	for (int i = 0; i < 5; i++)
+		event(CALL, 1, 1);
+	batch.head.n_events = 2; /* fewer */
+	send();
+	assert_totals(3, 0, 4);
+	assert_int(3, "index", 6);
+}
+
+static void test_types_that_are_not(void **state)
+{
+	(void)state;
+	start("functions", NULL);
+	define(1, "f");
+	event(WIRE_LINE, 1, 1); /* of another monitor */
+	event(CALL, 1, 1);
+	for (uint32_t i = 12; i < 16; i++)
+		event(i, 1, 1);
+	event(7, 1, 1);
+	send();
+	assert_totals(1, 0, 6);
+	assert_int_equal(lost_for("unreadable batch"), 6);
+	stop(NULL);
+	start("lines", NULL);
+	define(1, "f");
+	event(WIRE_LINE, 1, 1);
+	event(WIRE_C_CALL, 1, 1);
+	send();
+	assert_totals(1, 0, 1);
+}
+
+static void test_sizes_that_are_wrong(void **state)
+{
+	(void)state;
+	start("functions", NULL);
+	define(1, "f");
+	send();
+	event(CALL, 1, 1);
+	event(CALL, 1, 1);
+	batch.head.n_slots = UINT32_MAX; /* the record holds two, and half of one */
+	assert_int_equal(send_sized(0, sizeof(batch.head) + 2 * sizeof(struct wire_slot) + 8), 0);
+	assert_totals(2, 0, 0);
+	for (uint32_t size = sizeof(struct wire_head); size < sizeof(batch.head); size++)
+		assert_int_equal(send_sized(0, size), 0); /* the kernel makes none */
+	assert_int_equal(send_to(WIRE_MAX_TARGETS + 3), 0);
+	assert_int_equal(send_to(WIRE_MAX_TARGETS - 1), 0); /* nobody is there */
+	batch.head.slots = UINT64_MAX;
+	event(CALL, 1, 1);
+	batch.head.n_events = 0;
+	send();
+	assert_totals(2, 0, 0);
+}
+
+static void test_definitions_that_run_out(void **state)
+{
+	struct wire_slot *first;
+
+	(void)state;
+	start("functions", NULL);
+	for (int line = -1; line < 3; line++) { /* of one slot, of -1, of more than there are */
+		first = slot(WIRE_SLOT_DEFINE, 5, line < 0 ? -1 : line * 1000, 0);
+		event(CALL, 5, 1);
+		(void)first;
+		send();
+	}
+	define_bytes(6, "abc", 3, "def", 3, 0);
+	((struct wire_definition *)&batch.slots[1])->name_len = 65535;
+	event(CALL, 6, 1);
+	send();
+	define_bytes(6, "abc", 3, "def", 3, 0);
+	((struct wire_definition *)&batch.slots[1])->file_len = 9; /* one too many */
+	event(CALL, 6, 1);
+	send();
+	slot(WIRE_SLOT_DEFINE, 6, WIRE_SLOT_LINE_MAX, 0);
+	send();
+	assert_totals(0, 0, counted);
+	assert_int_equal(counted, 6);
+	define_bytes(6, "", 0, "", 0, 0);
+	event(CALL, 6, 1);
+	define_bytes(7, "ab\0\xff,", 5, FILE_NAME, 5, WIRE_NAME_CUT);
+	event(CALL, 7, 1);
+	send();
+	assert_totals(2, 0, 6);
+	assert_text(pikos_recorder__list_count(recorder) - 2, "function", "");
+	assert_int_equal(cell(pikos_recorder__list_count(recorder) - 1, "function")->s->len,
+			 strlen("ab?\\xff,<cut>"));
+}
+
+/* Ids from one end to the other, until it is enough. */
+static void test_too_many_ids(void **state)
+{
+	static char name[WIRE_LONG_TEXT - 1];
+	uint32_t id = 0;
+
+	(void)state;
+	start("functions", NULL);
+	memset(name, 'n', sizeof(name));
+	while (!monitor__agent(monitor, 0)->wants_resend) {
+		id += 0x01234567;
+		define_bytes(id, name, sizeof(name), name, sizeof(name), 0);
+		send();
+		assert_true(id != 0);
+	}
+	event(CALL, id, 1); /* the last one is known, what was before is forgotten */
+	event(CALL, 0x01234567, 1);
+	send();
+	assert_totals(1, 0, 1);
+}
+
+/* ------------------------------------------------------------------ rows that are kept */
+
+static uint32_t below(uint32_t n)
+{
+	return (uint32_t)random() % n;
+}
+
+static void random_slot(bool hostile)
+{
+	static const char *const names[] = {"f", "a,b", "say \"x\"", "", "caf\xc3\xa9", "\x01\xff"};
+	char long_name[400];
+	uint32_t id = below(60);
+
+	switch (below(hostile ? 30 : 24)) {
+	case 0:
+		define(id, names[below(6)]);
+		break;
+	case 1:
+		memset(long_name, 'l', sizeof(long_name));
+		define_bytes(id, long_name, below(400), FILE_NAME, 5, below(4));
+		break;
+	case 2:
+		slot(WIRE_SLOT_FORGET, id, 0, 0);
+		break;
+	case 3:
+		slot(WIRE_SLOT_THREAD, below(4) ? 1000 + id : UINT32_MAX, 0, 0);
+		break;
+	case 24: /* anything at all */
+		*slot(0, 0, 0, 0) = (struct wire_slot){random(), random(), random()};
+		batch.head.n_events += below(2);
+		break;
+	case 25:
+		slot(WIRE_SLOT_DEFINE, id, (int32_t)below(40) - 3, 0);
+		break;
+	case 26:
+		slot(WIRE_SLOT_NOTICE, below(9), random() % 100, 0);
+		break;
+	case 27:
+		batch.head.n_events += below(3);
+		break;
+	default:
+		slot(below(6) ? CALL + below(2) : CALL + below(6), id, (int32_t)below(5) - 1,
+		     below(20) ? batch.head.clock - below(30000) : (uint64_t)random());
+		batch.head.n_events++;
+	}
+}
+
+/* The same batches for every recorder, whatever it makes of them. */
+static void send_random(unsigned int seed, bool hostile)
+{
+	uint64_t clock = 40000;
+
+	srandom(seed);
+	for (int i = 0; i < 60; i++) {
+		uint32_t n = below(100);
+
+		batch.head.clock = clock += 25000;
+		batch.head.time = UINT64_C(1234567890123) + clock / 2 + below(100);
+		batch.head.head.time = batch.head.time + below(10);
+		batch.head.tid = 1000 + below(3);
+		if (!below(10))
+			batch.head.lost[below(4)] = below(3) ? below(100000) : 99999999;
+		while (n--)
+			random_slot(hostile);
+		if (hostile && !below(5))
+			batch.head.n_slots += below(1000);
+		assert_int_equal(
+			send_sized(below(2),
+				   sizeof(batch.head) + (batch.head.n_slots < WIRE_BATCH_MAX_SLOTS
+								 ? batch.head.n_slots
+								 : WIRE_BATCH_MAX_SLOTS) *
+								sizeof(struct wire_slot)),
+			0);
+	}
+}
+
+typedef struct pikos_recorder *(*make_fn)(const struct pikos_output *out);
+
+/* @return what the recorder wrote; the caller frees it */
+static char *record(make_fn make, struct pikos_output *out, const char *fields, const char *filter,
+		    unsigned int seed, struct monitor_totals *totals, size_t *len)
+{
+	char *path = temporary("batch");
+	char *data;
+
+	out->path = path;
+	start_with("functions", fields, filter, make(out), 0);
+	send_random(seed, seed % 2);
+	monitor__totals(monitor, totals);
+	assert_int_equal(totals->seen, counted);
+	assert_int_equal(totals->seen, totals->written + totals->filtered + totals->lost);
+	assert_int_equal(pikos_recorder__finalize(recorder, &(struct pikos_summary){0}), 0);
+	stop(NULL);
+	data = slurp(path, len);
+	unlink(path);
+	free(path);
+	return data;
+}
+
+/*
+ * A filter of which nothing is known has every record made, formatted and counted by itself: with
+ * it and without it the files must be the same.
+ */
+static void compare(make_fn make, struct pikos_output out, const char *fields, unsigned int seed)
+{
+	struct monitor_totals fast, slow;
+	size_t fast_len, slow_len;
+	char *kept = record(make, &out, fields, NULL, seed, &fast, &fast_len);
+	char *made = record(make, &out, fields, "", seed, &slow, &slow_len);
+
+	assert_int_equal(fast.written, slow.written);
+	assert_int_equal(fast.lost, slow.lost);
+	assert_int_equal(fast_len, slow_len);
+	assert_memory_equal(kept, made, slow_len);
+	free(kept);
+	free(made);
+}
+
+static void test_rows_are_those_of_records(void **state)
+{
+	static const char *const fields[] = {NULL, "+pid", "+time", "+tid,+time,+pid"};
+
+	(void)state;
+	for (unsigned int seed = 0; seed < 16; seed++) {
+		const char *some = fields[seed / 2 % 4];
+
+		compare(pikos_recorder__csv, (struct pikos_output){0}, some, seed);
+		compare(pikos_recorder__csv, (struct pikos_output){.delimiter = '1'}, some, seed);
+		compare(pikos_recorder__text, (struct pikos_output){0}, some, seed);
+		compare(pikos_recorder__text, (struct pikos_output){.plain = true}, some, seed);
+		compare(pikos_recorder__text, (struct pikos_output){.tree = true}, some, seed);
+	}
+}
+
+/* Rows that are filtered are kept, too; the index counts them. */
+static void test_filtered_rows(void **state)
+{
+	struct monitor_totals totals;
+	struct pikos_output out = {0};
+	size_t all_len, len;
+	char *all, *some, *line, *rest = NULL;
+	uint64_t n = 0;
+
+	(void)state;
+	for (unsigned int seed = 0; seed < 8; seed++) {
+		all = record(pikos_recorder__csv, &out, NULL, NULL, seed, &totals, &all_len);
+		some = record(pikos_recorder__csv, &out, NULL, "type!=call", seed, &totals, &len);
+		assert_true(totals.filtered > 0);
+		n = 0;
+		rest = all;
+		for (line = some; *line; line += strcspn(line, "\n") + 1) {
+			size_t size = strcspn(line, "\n") + 1;
+
+			while (strncmp(rest, line, size)) { /* it stands further down, unchanged */
+				n += !!strstr(rest, ",call,");
+				rest += strcspn(rest, "\n") + 1;
+				assert_true(rest < all + all_len);
+			}
+		}
+		assert_true(n > 0);
+		free(all);
+		free(some);
+	}
+}
+
+/* Across every number of digits, and eight is not special. */
+static void test_index_digits(void **state)
+{
+	static const uint32_t starts[] = {5,	   95,	     995,	9990,	   99990,
+					  9999990, 99999985, 999999990, 1999999990};
+	char *path = temporary("digits"), *data, *at;
+	size_t len;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(starts) / sizeof(*starts); i++) {
+		start_with("functions", NULL, NULL,
+			   pikos_recorder__csv(&(struct pikos_output){.path = path}), 0);
+		define(1, "f");
+		batch.head.lost[WIRE_BUFFER_FULL] = starts[i];
+		for (int j = 0; j < 30; j++)
+			event(CALL, 1, 1);
+		send();
+		assert_int_equal(pikos_recorder__finalize(recorder, &(struct pikos_summary){0}), 0);
+		stop(NULL);
+		data = slurp(path, &len);
+		at = strstr(data, "\r\n") + 2; /* header, loss */
+		at = strstr(at, "\r\n") + 2;
+		for (uint32_t j = 0; j < 30; j++) {
+			char expected[64];
+
+			snprintf(expected, sizeof(expected), "%u,call,f,1,/x.py\r\n",
+				 starts[i] + j);
+			assert_memory_equal(at, expected, strlen(expected));
+			at += strlen(expected);
+		}
+		assert_true(!*at);
+		free(data);
+	}
+	unlink(path);
+	free(path);
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, stop)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_functions),
+		TEST(test_ids_last),
+		TEST(test_several_targets),
+		TEST(test_memory),
+		TEST(test_lines),
+		TEST(test_times),
+		TEST(test_filters),
+		TEST(test_max_records),
+		TEST(test_notices),
+		TEST(test_losses_in_the_head),
+		TEST(test_unknown_ids),
+		TEST(test_end_of_a_target),
+		TEST(test_counts_that_are_wrong),
+		TEST(test_types_that_are_not),
+		TEST(test_sizes_that_are_wrong),
+		TEST(test_definitions_that_run_out),
+		TEST(test_too_many_ids),
+		TEST(test_rows_are_those_of_records),
+		TEST(test_filtered_rows),
+		TEST(test_index_digits),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
