@@ -52,7 +52,6 @@ struct scheduling {
 
 struct remote {
 	pid_t pid, tid;
-	int mem;
 	timer_t timer;
 	bool has_timer;
 	bool gone;	  /* nothing to let go of */
@@ -260,22 +259,10 @@ void remote__hurry(void)
 
 /* ------------------------------------------------------------------ stop, go */
 
-static int open_memory(pid_t tid)
-{
-	char path[32];
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/%d/mem", tid);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
-}
-
 static void remote_free(struct remote *remote)
 {
 	if (remote->has_timer)
 		timer_delete(remote->timer);
-	if (remote->mem >= 0)
-		close(remote->mem);
 	free(remote);
 }
 
@@ -289,8 +276,7 @@ struct remote *remote__stop(pid_t pid, pid_t tid)
 	memset(remote, 0, offsetof(struct remote, xstate));
 	remote->pid = pid;
 	remote->tid = tid;
-	remote->mem = open_memory(tid);
-	err = remote->mem < 0 ? remote->mem : start_timer(remote);
+	err = start_timer(remote);
 	if (err)
 		goto out;
 	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
@@ -381,22 +367,34 @@ uint64_t remote__release(struct remote *remote)
 
 /* ------------------------------------------------------------------ memory, calls */
 
+/* Not /proc/PID/mem: that is a file of the target's user, to whom we may be a stranger. */
 int remote__read(const struct remote *remote, uint64_t address, void *buf, size_t size)
 {
-	ssize_t got = pread(remote->mem, buf, size, address);
+	struct iovec here = {buf, size}, there = {(void *)address, size};
+	ssize_t got = process_vm_readv(remote->tid, &here, 1, &there, 1, 0);
 
 	if (got == (ssize_t)size)
 		return 0;
-	return got ? -EFAULT : -ESRCH; /* its address space is gone: 0 */
+	return got < 0 && errno != EFAULT ? -errno : -EFAULT;
 }
 
 int remote__write(const struct remote *remote, uint64_t address, const void *buf, size_t size)
 {
-	ssize_t got = pwrite(remote->mem, buf, size, address);
+	struct iovec here = {(void *)buf, size}, there = {(void *)address, size};
+	ssize_t got = process_vm_writev(remote->tid, &here, 1, &there, 1, 0);
 
 	if (got == (ssize_t)size)
 		return 0;
-	return got ? -EFAULT : -ESRCH;
+	return got < 0 && errno != EFAULT ? -errno : -EFAULT;
+}
+
+/* Two words below all that is on a stack, which may have to grow for them. */
+static int push(const struct remote *remote, uint64_t address, const uint64_t words[2])
+{
+	for (int i = 0; i < 2; i++)
+		if (ptrace(PTRACE_POKEDATA, remote->tid, address + i * sizeof(*words), words[i]))
+			return errno == EIO ? -EFAULT : -errno;
+	return 0;
 }
 
 /* It waits for a lock whose holder may be waiting for this very thread. */
@@ -483,7 +481,7 @@ int remote__call(struct remote *remote, uint64_t function, const uint64_t *args,
 	registers.rax = 0; /* no vector registers for variable arguments */
 	registers.orig_rax = -1;
 	registers.eflags &= ~(FLAG_TRAP | FLAG_DOWN);
-	err = remote__write(remote, registers.rsp, frame, sizeof(frame));
+	err = push(remote, registers.rsp, frame);
 	if (!err)
 		err = set_registers(remote, &registers);
 	if (!err)

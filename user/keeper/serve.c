@@ -206,8 +206,8 @@ static int attach_regions(struct server *server, uint32_t index, struct interpre
 	if (!server->config.regions)
 		return 0;
 	library = agent_file__open(NULL, 0); /* missing: then what is mapped must do */
-	kept->regions = regions__attach(kept->agent ? NULL : server->kernel, kept->pid, library,
-					why);
+	kept->regions =
+		regions__attach(kept->agent ? NULL : server->kernel, kept->pid, library, why);
 	if (!kept->regions)
 		err = -errno;
 	if (library >= 0)
@@ -272,6 +272,7 @@ static int attach_agent(struct server *server, uint32_t index, struct keeper_att
 		.at_start = server->targets[index].exec_stop,
 	};
 
+	attached->agent = true;
 	if (order.at_start && !agent__is_at_main(kept->interpreter)) {
 		attached->result = KEEPER_WILL_STOP;
 		kept->start = agent__stop_at_main(server->kernel, kept->interpreter, kept->pid);
@@ -280,7 +281,6 @@ static int attach_agent(struct server *server, uint32_t index, struct keeper_att
 	kept->agent = agent__attach(&order, kept->interpreter, &attached->why);
 	if (!kept->agent)
 		return -errno;
-	attached->agent = true;
 	attached->stopped_us = agent__stopped_ns(kept->agent) / 1000;
 	return 0;
 }
@@ -374,6 +374,13 @@ static void handle_attach(struct server *server, const struct keeper_request *re
 		detach(server, request->target);
 }
 
+static void stop_agents(struct server *server)
+{
+	for (uint32_t i = 0; i < server->n_kept; i++)
+		if (server->kept[i].agent)
+			agent__stop(server->kept[i].agent);
+}
+
 #define MAX_DETACHERS 64
 
 struct detacher {
@@ -402,6 +409,7 @@ static void detach_all(struct server *server)
 	uint32_t n = server->n_kept < MAX_DETACHERS ? server->n_kept : MAX_DETACHERS;
 	struct detacher detachers[MAX_DETACHERS];
 
+	stop_agents(server); /* none waits for another's probes */
 	for (uint32_t i = 0; i < server->n_kept; i++)
 		server->targets[i].tgid = 0;
 	for (uint32_t i = 0; i < n; i++) {
@@ -466,13 +474,6 @@ static void *sweep(void *ctx)
 }
 
 /* ------------------------------------------------------------------ life */
-
-static void stop_agents(struct server *server)
-{
-	for (uint32_t i = 0; i < server->n_kept; i++)
-		if (server->kept[i].agent)
-			agent__stop(server->kept[i].agent);
-}
 
 static int resend(struct server *server, const struct keeper_request *request)
 {

@@ -84,8 +84,9 @@ static bool is_awaited(const struct session *session, int index)
 {
 	const struct target *target = &session->targets[index];
 
-	return target->agent && !target->ended && !agent_of(session, index)->ended &&
-	       !targets__has_exited(target);
+	/* One that never got the GIL holds nothing, and hooks nothing any more. */
+	return target->agent && !target->ended && agent_of(session, index)->hooked &&
+	       !agent_of(session, index)->ended && !targets__has_exited(target);
 }
 
 static bool any_awaited(const struct session *session)
@@ -100,8 +101,11 @@ void agents__stop(struct session *session)
 {
 	struct pollfd keeper = {.fd = keeper__fd(session->keeper), .events = POLLIN};
 	uint64_t deadline;
+	bool any = false;
 
-	if (!any_awaited(session))
+	for (int i = 0; i < session->n_targets; i++)
+		any |= session->targets[i].agent && !session->targets[i].ended;
+	if (!any)
 		return;
 	if (keeper__stop_agents(session->keeper)) {
 		session__mourn_keeper(session);

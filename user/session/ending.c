@@ -112,6 +112,13 @@ static void say_none_came(const struct session *session)
 {
 	if (!session->program || session->any_python || session->failure)
 		return;
+	if (session->awaits_main) {
+		log_warn("'%s' did not come to Python's main function: nothing was traced",
+			 session->options->argv[0]);
+		log_hint("the agent is loaded at Py_RunMain; into a program that embeds Python "
+			 "otherwise: -p PID");
+		return;
+	}
 	log_warn("'%s' did not become a CPython: nothing was traced", session->options->argv[0]);
 	log_hint("only the process itself is watched, through any number of execs, "
 		 "not its children");

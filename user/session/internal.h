@@ -62,6 +62,7 @@ struct session {
 	uint64_t deadline; /* CLOCK_MONOTONIC; 0: none */
 	bool detached;
 	bool any_python;	      /* at least one target was attached */
+	bool awaits_main;	      /* one would be, at Py_RunMain */
 	bool enough;		      /* --max-records reached */
 	struct pikos_summary summary; /* at the end */
 	int failure;		      /* exit status of a failure, 0: none so far */

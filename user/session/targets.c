@@ -290,6 +290,7 @@ static int attach(struct session *session, int index)
 		log_refusal(target, &attached.why, err);
 		return err;
 	}
+	session->awaits_main = attached.result == KEEPER_WILL_STOP && attached.agent;
 	if (attached.result != KEEPER_ATTACHED)
 		return 0;
 	session->any_python = true;
