@@ -665,6 +665,8 @@ def _focus_word(function):
     function = getattr(function, "__func__", function)
     function = getattr(function, "func", function)  # functools.partial
     code = getattr(function, "__code__", None)
+    if not code and hasattr(function, "__wrapped__"):  # functools.lru_cache and the like
+        return _focus_word(function.__wrapped__)
     if code and code.co_name == _MARK:  # decorated by us
         return _focus_word(function.__wrapped__)
     if not code:
