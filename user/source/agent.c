@@ -180,7 +180,8 @@ static int find_library(struct agent *agent)
 		err = inject__find(agent->info->pid, AGENT_FILE, &map);
 	if (err <= 0)
 		return err;
-	agent->file = maps__open(agent->info->pid, &map);
+	if (agent->file < 0)
+		agent->file = maps__open(agent->info->pid, &map);
 	if (agent->file < 0)
 		return agent->file;
 	snprintf(agent->path, sizeof(agent->path), "/proc/self/fd/%d", agent->file);
@@ -499,7 +500,11 @@ int agent__offer(const struct interpreter *in, const char *path, struct interpre
 	agent.inject = inject__new(in, why);
 	if (!agent.inject)
 		return -errno;
+	snprintf(agent.path, sizeof(agent.path), "root%s", path);
 	err = inject__load_file(agent.inject, path, why);
+	/* By its name: to open what is mapped takes more rights than loading it did. */
+	if (!err)
+		agent.file = process__open(agent.info->pid, agent.path, O_RDONLY);
 	if (!err && find_library(&agent) != 1)
 		err = refuse(why, -ENOEXEC, "it has loaded the file and does not map it", "");
 	if (!err) {

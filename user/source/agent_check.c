@@ -63,7 +63,7 @@ static int check_version(const struct interpreter *in, struct interpreter_reason
 	snprintf(text, sizeof(text), "%s is not one that the agent knows (3.%d to 3.%d are)",
 		 interpreter__describe(in, words, sizeof(words)), AGENT_FIRST_MINOR,
 		 AGENT_LAST_MINOR);
-	return refuse(why, -ENOTSUP, text, "");
+	return refuse(why, -ENOTSUP, text, "run the program with one of those");
 }
 
 int agent_check__interpreter(const struct interpreter *in, struct interpreter_reason *why)
