@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pikos_regions.h" /* for the programs that are traced: pikos_region_enter, _leave */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -266,6 +268,8 @@ struct pikos_session {
 	uint64_t duration_ns;		 /* 0: no limit */
 	uint64_t max_records;		 /* 0: no limit */
 	bool lossless;
+	bool agent;   /* as --source agent; else the interpreter's own probes if it has them */
+	bool regions; /* as --regions: only what threads do inside of regions */
 	/* Called once when every process is attached and its events count; may be NULL. */
 	void (*ready)(void *ctx);
 	void *ready_ctx;

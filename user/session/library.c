@@ -18,6 +18,8 @@ static void convert(const struct pikos_session *session, struct options *options
 	options->duration_ns = session->duration_ns;
 	options->max_records = session->max_records;
 	options->lossless = session->lossless;
+	options->source = session->agent ? SOURCE_AGENT : SOURCE_AUTO;
+	options->regions = session->regions;
 	options->output = "a recorder of the program's own";
 }
 
