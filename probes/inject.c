@@ -35,6 +35,7 @@
 #define SAFE_WITHIN_MS	 3000	     /* a program that is in foreign code for longer is refused */
 #define FIRST_PAUSE_MS	 1
 #define LONGEST_PAUSE_MS 20
+#define MAX_DENIED	 4
 #define MAX_THREADS	 64   /* that are looked at, of those after the main one */
 #define HANDLER_STACK	 2048 /* bytes over a signal handler's stack pointer that are searched */
 #define LIBC_DLOPEN	 0x80000000u /* mode of __libc_dlopen_mode: __RTLD_DLOPEN */
@@ -498,7 +499,7 @@ static int run_rounds(struct round *round)
 {
 	uint64_t deadline = now_ms() + SAFE_WITHIN_MS;
 	struct pollfd end = {.events = POLLIN};
-	int pause = FIRST_PAUSE_MS, err;
+	int pause = FIRST_PAUSE_MS, denied = 0, err;
 	pthread_t thread;
 
 	memset(round->why, 0, sizeof(*round->why));
@@ -511,7 +512,8 @@ static int run_rounds(struct round *round)
 			break;
 		pthread_join(thread, NULL);
 		err = round->err;
-		if (err == -EINPROGRESS)
+		/* A thread that is just ending is denied, too. */
+		if (err == -EINPROGRESS || (err == -EPERM && denied++ < MAX_DENIED))
 			err = -EAGAIN;
 		if (err != -EAGAIN || now_ms() >= deadline)
 			break;
