@@ -361,7 +361,15 @@ static void test_max_records(void **state)
 	for (int i = 0; i < 5; i++)
 		event(CALL, 1, 1);
 	assert_int_equal(send_to(0), -ECANCELED);
+	event(CALL, 1, 1); /* until the agent has ended */
+	event(CALL, 2, 1);
+	batch.head.lost[0] = 1;
+	slot(WIRE_SLOT_NOTICE, WIRE_NOTICE_ENDED, 0, 0);
+	send();
+	assert_true(monitor__agent(monitor, 0)->ended);
 	assert_int_equal(pikos_recorder__list_count(recorder), 2);
+	counted = 2;
+	assert_totals(2, 0, 0);
 }
 
 static void test_notices(void **state)

@@ -245,7 +245,7 @@ static int take_event(struct monitor *monitor, const struct wire_batch *batch, u
 	};
 	int err, known;
 
-	if (!agent->left)
+	if (!agent->left || monitor__enough(monitor))
 		return 0;
 	now.time = batch->flags & WIRE_BATCH_TIMES ? slot->time
 						   : batch_clock__time(&agent->clock, slot->time);

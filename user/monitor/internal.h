@@ -79,8 +79,8 @@ void monitor__fill(struct monitor *monitor, struct source *source, const struct 
 /* @brief Record that events of head->target were lost, and count them. */
 int monitor__record_loss(struct monitor *monitor, const struct wire_head *head,
 			 enum wire_reason reason, uint64_t count);
-/* @return 0; -ECANCELED when the last of max_records is among those written */
-int monitor__enough(const struct monitor *monitor);
+/* @return whether max_records were written: events and losses count no more, notices do */
+bool monitor__enough(const struct monitor *monitor);
 
 /* batch.c */
 int monitor__handle_batch(struct monitor *monitor, const struct wire_batch *batch, uint32_t size);

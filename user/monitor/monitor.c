@@ -96,6 +96,13 @@ int monitor__set_target(struct monitor *monitor, uint32_t target, pid_t pid, str
 	return 0;
 }
 
+bool monitor__enough(const struct monitor *monitor)
+{
+	uint64_t max = monitor->config.max_records;
+
+	return max && monitor->totals.written >= max;
+}
+
 /* ------------------------------------------------------------------ losses */
 
 static void count_loss(struct monitor_totals *totals, const char *reason, uint64_t count)
@@ -128,6 +135,8 @@ static int record_loss(struct monitor *monitor, const struct wire_head *head, co
 		.time = head->time,
 	};
 
+	if (monitor__enough(monitor))
+		return 0;
 	pikos_lost_row(record.type, monitor->totals.seen, &lost, record.pid, record.tid, &text,
 		       values);
 	monitor->totals.seen += count;
@@ -238,11 +247,6 @@ void monitor__fill(struct monitor *monitor, struct source *source, const struct 
 	}
 }
 
-int monitor__enough(const struct monitor *monitor)
-{
-	return monitor->totals.written == monitor->config.max_records ? -ECANCELED : 0;
-}
-
 int monitor__take(struct monitor *monitor, struct source *source, const struct happening *event,
 		  uint64_t index)
 {
@@ -261,7 +265,7 @@ int monitor__take(struct monitor *monitor, struct source *source, const struct h
 		return err;
 	}
 	monitor->totals.written++;
-	return monitor__enough(monitor);
+	return monitor__enough(monitor) ? -ECANCELED : 0;
 }
 
 /*
@@ -301,7 +305,7 @@ static int handle_event(struct monitor *monitor, const struct wire_event *event)
 	};
 	uint64_t index;
 
-	if (!source || event->head.type > WIRE_LINE)
+	if (!source || event->head.type > WIRE_LINE || monitor__enough(monitor))
 		return 0;
 	index = account(monitor, source, event->seq);
 	if (!now.symbol)

@@ -39,7 +39,8 @@ int monitor__set_target(struct monitor *monitor, uint32_t target, pid_t pid, str
 
 /*
  * @brief Take one record of the kernel's; a transport_fn with the monitor as context.
- * @return 0; -ECANCELED: max_records were written; -errno of the recorder
+ * @return 0; -ECANCELED: max_records were written, and what comes later changes nothing but
+ * monitor__agent(); -errno of the recorder
  */
 int monitor__handle(void *monitor, const struct wire_head *record, uint32_t size);
 
