@@ -13,14 +13,12 @@
 
 static int print(char *text)
 {
-	int status = STATUS_FAILED;
+	bool printed = text && fputs(text, stdout) >= 0 && !fflush(stdout);
 
-	if (text && (fputs(text, stdout) < 0 || fflush(stdout)))
+	if (text && !printed)
 		log_cannot("write", "stdout", error_words(errno));
-	else if (text)
-		status = STATUS_OK;
 	free(text);
-	return status;
+	return printed ? STATUS_OK : STATUS_FAILED;
 }
 
 static int act(const struct options *options)
@@ -45,7 +43,7 @@ static int act(const struct options *options)
 int main(int argc, char *argv[])
 {
 	struct options *options = options__new();
-	int err = options ? options__parse(options, argc, argv) : -ENOMEM, status;
+	int err = options ? options__parse(options, argc, argv) : -ENOMEM, status = STATUS_FAILED;
 
 	if (options)
 		log_init(options->program,
@@ -53,15 +51,14 @@ int main(int argc, char *argv[])
 			 : options->verbose ? LOG_VERBOSE
 					    : LOG_NORMAL,
 			 options->progress);
-	if (err == -EINVAL) {
+	if (!err) {
+		status = act(options);
+	} else if (err == -EINVAL) {
 		log_error("%s", options->error);
 		log_hint("%s", options->hint);
 		status = STATUS_USAGE;
-	} else if (err) {
-		log_error("%s", error_words(err));
-		status = STATUS_FAILED;
 	} else {
-		status = act(options);
+		log_error("%s", error_words(err));
 	}
 	options__free(options);
 	return status;
