@@ -68,7 +68,7 @@ def same(actual, expected, what):
 # ------------------------------------------------------------------ marked, another terminal
 
 
-@test()
+@test(vm=True)
 def test_regions_functions(context):
     """By the interpreter's own probes."""
     workload = context.workload("regions.py", "python", env=marking(context))
@@ -96,7 +96,7 @@ def test_regions_attached_inside(context):
     same(recorded(context), tree("inside", "inside"), "records")
 
 
-@test()
+@test(vm=True)
 def test_regions_twice(context):
     """A region that was entered for one tracer and left after it is no region of the next."""
     script = context.write("twice.py", f"""
