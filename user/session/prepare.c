@@ -16,13 +16,14 @@
 
 #define MAX_BUFFERS    (64u << 20) /* bytes over all CPUs, unless the user says otherwise */
 #define MAX_BUFFER     (8u << 20)
+#define AGENT_BUFFER   (32u << 20) /* 100 ms of a busy program's events */
 #define MIN_BUFFER     (1u << 20)
 #define NEEDED_TO_LOAD "CAP_SYS_ADMIN"
 
-static uint32_t default_buffer_size(void)
+static uint32_t default_buffer_size(bool agent)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_CONF);
-	uint32_t size = MAX_BUFFER;
+	uint32_t size = agent ? AGENT_BUFFER : MAX_BUFFER;
 
 	while (size > MIN_BUFFER && (uint64_t)size * cpus > MAX_BUFFERS)
 		size /= 2;
@@ -47,9 +48,10 @@ static void configure(struct session *session)
 	/* One ring per CPU beats the perf buffer everywhere: no lock is shared, nothing copied. */
 	config->transport =
 		options->transport == TRANSPORT_PERFBUF ? KERNEL_PERF_BUFFER : KERNEL_RING_BUFFER;
-	config->buffer_size = options->buffer_size ? options->buffer_size : default_buffer_size();
 	config->window_script = options->pikos_run ? options->script : NULL;
 	config->agent = options->source != SOURCE_USDT && config->transport == KERNEL_RING_BUFFER;
+	config->buffer_size =
+		options->buffer_size ? options->buffer_size : default_buffer_size(config->agent);
 }
 
 /* What an agent is to see, and to send with it. */
@@ -181,8 +183,11 @@ static int connect_stations(struct session *session)
 		log_cannot("map", "the buffers", error_words(err));
 		return err;
 	}
-	if (session->config.agent && session->n_targets > 1)
-		transport__merge_batches(session->transport);
+	err = session->config.agent && session->n_targets > 1
+		      ? transport__merge_batches(session->transport)
+		      : 0;
+	if (err)
+		return err;
 	return transport__add_to_epoll(session->transport, session->epoll);
 }
 

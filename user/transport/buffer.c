@@ -28,6 +28,7 @@ int buffer__add(struct buffer *buffer, const struct wire_head *record, uint32_t 
 					    .end = end,
 					    .size = size,
 					    .is_batch = record->kind == WIRE_BATCH};
+	buffer->has_batches = buffer->has_batches || buffer->entries[i].is_batch;
 	buffer->count++;
 	return 0;
 }

@@ -35,8 +35,9 @@ struct buffer {
 	uint64_t stuck_since;	   /* no record at or behind `scanned` is older; if stuck */
 	struct entry *entries;	   /* [head, count) are waiting */
 	size_t head, count, capacity;
-	bool moved; /* sorting has moved entries: positions no longer grow with them */
-	bool stuck; /* a record at `scanned` is still being written */
+	bool moved;	  /* sorting has moved entries: positions no longer grow with them */
+	bool has_batches; /* one has been seen */
+	bool stuck;	  /* a record at `scanned` is still being written */
 	void *control_map;
 	unsigned char *copies; /* perf: records that were copied out */
 	size_t copies_size, copies_capacity;

@@ -23,6 +23,7 @@ struct transport {
 	uint64_t newest; /* handed out */
 	uint64_t late;
 	struct merge *merge; /* NULL: batches are handed out as they are */
+	bool merging;	     /* once a batch has come; before, nothing needs to be copied */
 };
 
 uint64_t clock_ns(void)
@@ -204,6 +205,7 @@ static int scan(struct transport *t, uint64_t *watermark)
 		err = scan_one(buffer);
 		if (err)
 			return err;
+		t->merging = t->merging || (t->merge && buffer->has_batches);
 		if (!buffer->stuck)
 			continue;
 		/*
@@ -258,11 +260,11 @@ int transport__drain(struct transport *t, transport_fn handle, void *ctx, bool e
 	if (err)
 		return err;
 	t->clock = clock;
-	err = t->merge ? hand_out(t, watermark, merge__add, t->merge)
-		       : hand_out(t, watermark, handle, ctx);
+	err = t->merging ? hand_out(t, watermark, merge__add, t->merge)
+			 : hand_out(t, watermark, handle, ctx);
 	for (int i = 0; i < t->n_buffers; i++)
 		release(&t->buffers[i]);
-	if (t->merge && !err)
+	if (t->merging && !err)
 		err = merge__hand_out(t->merge, watermark, handle, ctx, everything);
 	return err;
 }
