@@ -182,7 +182,7 @@ void agent__attention(void)
 		buffer__rewind();
 	} else {
 		buffer__rewind();
-		if (state() == SESSION_ENDING)
+		if (state() == SESSION_ENDING || state() == SESSION_ORPHANED)
 			session__unhook();
 	}
 	errno = saved;
@@ -236,17 +236,21 @@ static void tick(void)
 	look_after();
 }
 
-static void finish(void)
+/* @return whether the helper's work is done: no session has begun meanwhile */
+static bool finish(void)
 {
+	uint32_t before = SESSION_ENDING;
+
 	if (session.hooks_are_in && enter_python()) {
 		int kept = py.PyGILState_Ensure();
 
-		session__unhook();
+		if (state() == SESSION_ENDING)
+			session__unhook();
 		py.PyGILState_Release(kept);
 		leave_python();
 	}
-	__atomic_store_n(&session.helper, 0, __ATOMIC_SEQ_CST);
-	set_state(SESSION_IDLE);
+	return __atomic_compare_exchange_n(&session.state, &before, SESSION_IDLE, false,
+					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 /* Nobody waits for an answer: what fails is said in the stream. */
@@ -269,15 +273,20 @@ static void begin(void)
 
 static void *helper(void *unused)
 {
+	uintptr_t own = thread_pointer();
+
 	(void)unused;
-	__atomic_store_n(&session.helper, thread_pointer(), __ATOMIC_SEQ_CST);
-	if (state() == SESSION_STARTING)
-		begin();
-	while (state() == SESSION_ACTIVE) {
+	__atomic_store_n(&session.helper, own, __ATOMIC_SEQ_CST);
+	for (;;) {
+		if (state() == SESSION_STARTING && !(session.flags & AGENT_AT_START))
+			begin();
+		if (state() == SESSION_ENDING && finish())
+			break;
 		system__sleep_ms(AGENT_TICK_MS);
 		tick();
 	}
-	finish();
+	__atomic_compare_exchange_n(&session.helper, &own, 0, false, __ATOMIC_SEQ_CST,
+				    __ATOMIC_SEQ_CST);
 	return NULL;
 }
 
@@ -318,7 +327,7 @@ static void child_forked(void)
 	session.helper_is_in_python = false;
 	if (state() != SESSION_IDLE) {
 		buffer__forget();
-		set_state(session.hooks_are_in ? SESSION_ENDING : SESSION_IDLE);
+		set_state(SESSION_ORPHANED);
 	}
 	if (fork_has_lock)
 		lock__release(&buffer.lock);
@@ -356,19 +365,47 @@ static int copy_config(const struct agent_config *config)
 	return 0;
 }
 
-/* A session that is over but not gone has a helper, which waits for the GIL; a child has none. */
-static bool claim(void)
+/*
+ * Only one at a time. @return whether the session is the caller's; *has_helper: one that is over
+ * but not gone leaves it its helper
+ */
+static bool claim(bool *has_helper)
 {
-	uint32_t before = SESSION_IDLE;
+	static const uint32_t from[] = {SESSION_IDLE, SESSION_ORPHANED, SESSION_ENDING};
 
-	if (state() == SESSION_ENDING && !__atomic_load_n(&session.helper, __ATOMIC_SEQ_CST))
-		before = SESSION_ENDING;
-	return __atomic_compare_exchange_n(&session.state, &before, SESSION_STARTING, false,
-					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	for (int i = 0; i < 3; i++) {
+		uint32_t before = from[i];
+
+		*has_helper = before == SESSION_ENDING;
+		if (__atomic_compare_exchange_n(&session.state, &before, SESSION_CLAIMED, false,
+						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+			return true;
+	}
+	return false;
+}
+
+static int begin_session(const struct agent_config *config, bool has_helper)
+{
+	int err = copy_config(config);
+
+	if (err)
+		return err;
+	/* Regions that were entered for an earlier one are none of this. */
+	__atomic_add_fetch(&session.starts, 1, __ATOMIC_SEQ_CST);
+	set_state(SESSION_STARTING);
+	if (session.flags & AGENT_AT_START)
+		err = hook();
+	if (!err && !has_helper && !system__start_thread(helper)) {
+		if (session.flags & AGENT_AT_START)
+			session__unhook();
+		err = -AGENT_NO_THREAD;
+	}
+	return err;
 }
 
 static int start(const struct agent_config *config)
 {
+	bool has_helper;
 	int err;
 
 	err = set_up();
@@ -378,21 +415,12 @@ static int start(const struct agent_config *config)
 		return err;
 	if (__atomic_load_n(&session.python_is_ending, __ATOMIC_SEQ_CST))
 		return -AGENT_NOT_INITIALIZED;
-	if (!claim())
+	if (!claim(&has_helper))
 		return -AGENT_BUSY;
-	__atomic_add_fetch(&session.starts, 1, __ATOMIC_SEQ_CST);
-	err = copy_config(config);
-	if (!err && session.flags & AGENT_AT_START)
-		err = hook();
-	session.helper = 1; /* it will be */
-	if (!err && !system__start_thread(helper)) {
-		if (session.flags & AGENT_AT_START)
-			session__unhook();
-		err = -AGENT_NO_THREAD;
-	}
+	err = begin_session(config, has_helper);
 	if (err) {
-		session.helper = 0;
-		set_state(SESSION_IDLE);
+		buffer__want_attention();
+		set_state(has_helper ? SESSION_ENDING : SESSION_ORPHANED);
 	}
 	return err;
 }

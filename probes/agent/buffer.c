@@ -65,6 +65,8 @@ static void hand_over(const struct wire_slot *slots, uint32_t n)
 	head->n_slots = n;
 	head->tid = buffer.flushed_tid;
 	head->n_events = count_events(slots, n, &buffer.flushed_tid);
+	head->before = buffer.handed_over;
+	buffer.handed_over += head->n_events;
 	head->time = system__now();
 	head->clock = system_has_cycles ? cycles() : head->time;
 	hit_batch(head);
@@ -114,6 +116,7 @@ void buffer__open(bool times, uint32_t limit)
 	lock__take(&buffer.lock);
 	buffer.count = buffer.flushed = 0;
 	buffer.flushed_tid = 0;
+	buffer.handed_over = 0;
 	buffer.thread = 0;
 	buffer.times = times;
 	buffer.normal_limit = limit;

@@ -2,11 +2,12 @@
 /*
  * session.h - what one tracer asked for, and how far it has come.
  *
- *   idle -> starting -> active -> ending -> idle
+ *   idle -> claimed -> starting -> active -> ending -> idle
  *
- * ending: nothing is recorded any more (the buffer is closed) but the hooks are still in: they go
- * at the next event or when the helper thread gets the GIL, whichever is first. A child of a fork
- * begins there, without a helper.
+ * ending: nothing is recorded any more (the buffer is closed) but the hooks may still be in: they
+ * go at the next event or when the helper thread gets the GIL, whichever is first. A new session
+ * can begin there and has the same helper. orphaned: a child of a fork, without a helper; its hooks
+ * go at its next event.
  */
 #ifndef PIKOS_AGENT_SESSION_H
 #define PIKOS_AGENT_SESSION_H
@@ -16,7 +17,14 @@
 
 #include "agent.h"
 
-enum session_state { SESSION_IDLE, SESSION_STARTING, SESSION_ACTIVE, SESSION_ENDING };
+enum session_state {
+	SESSION_IDLE,
+	SESSION_CLAIMED, /* its config is being copied */
+	SESSION_STARTING,
+	SESSION_ACTIVE,
+	SESSION_ENDING,
+	SESSION_ORPHANED,
+};
 
 struct session {
 	uint32_t state; /* enum session_state; atomic */
