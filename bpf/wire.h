@@ -189,6 +189,7 @@ struct wire_batch {
 	__u64 slots;	       /* address of the first, in the target; K: index of the first, 0 */
 	__u64 clock;	       /* the agent's clock at the hand-over... */
 	__u64 time;	       /* ...and ns of CLOCK_MONOTONIC at the same moment */
+	__u64 before;	       /* events in the batches before, since the agent was started */
 	__u32 n_slots;
 	__u32 n_events; /* of the slots */
 	__u32 tid;	/* of the first events */
@@ -199,7 +200,7 @@ struct wire_batch {
 
 _Static_assert(sizeof(struct wire_slot) == 16, "wire format");
 _Static_assert(sizeof(struct wire_definition) == 8, "wire format");
-_Static_assert(sizeof(struct wire_batch) == 88, "wire format");
+_Static_assert(sizeof(struct wire_batch) == 96, "wire format");
 _Static_assert(WIRE_N_REASONS <= 4, "wire_batch.lost");
 
 _Static_assert(sizeof(struct wire_head) == 16, "wire format");

@@ -423,6 +423,35 @@ static void test_losses_in_the_head(void **state)
 	assert_int(3, "index", 1002);
 }
 
+/* What the kernel did not see, because it could not run the program, it has not counted. */
+static void test_batches_that_were_missed(void **state)
+{
+	(void)state;
+	start("functions", NULL);
+	define(1, "f");
+	event(CALL, 1, 1);
+	send();
+	batch.head.before = 1001;
+	event(CALL, 1, 1);
+	send();
+	counted += 1000;
+	assert_totals(2, 0, 1000);
+	assert_int_equal(lost_for(MONITOR_NOT_RUN), 1000);
+	assert_int(2, "index", 1001);
+	batch.head.before = 1002 + 50; /* those had no room, that is told already */
+	batch.head.lost[WIRE_BUFFER_FULL] = 50;
+	event(CALL, 1, 1);
+	send();
+	assert_totals(3, 0, 1050);
+	batch.head.before = 7; /* started anew */
+	event(CALL, 1, 1);
+	send();
+	batch.head.before = UINT64_MAX; /* no number of batches */
+	event(CALL, 1, 1);
+	send();
+	assert_totals(5, 0, 1050);
+}
+
 /* The definition was in a batch that had no room. */
 static void test_unknown_ids(void **state)
 {
@@ -804,6 +833,7 @@ int main(void)
 		TEST(test_max_records),
 		TEST(test_notices),
 		TEST(test_losses_in_the_head),
+		TEST(test_batches_that_were_missed),
 		TEST(test_unknown_ids),
 		TEST(test_end_of_a_target),
 		TEST(test_counts_that_are_wrong),

@@ -15,6 +15,7 @@
 	(1u << WIRE_CALL | 1u << WIRE_RETURN | 1u << WIRE_C_CALL | 1u << WIRE_C_RETURN | \
 	 1u << WIRE_C_EXCEPTION)
 #define LINE_TYPES (1u << WIRE_LINE)
+#define MAX_MISSED (UINT64_C(1) << 32)
 
 void monitor__free_agent(struct agent *agent)
 {
@@ -52,19 +53,24 @@ const struct monitor_agent *monitor__agent(const struct monitor *monitor, uint32
 
 /* ------------------------------------------------------------------ losses */
 
-static int lose(struct monitor *monitor, const struct wire_batch *batch, enum wire_reason reason,
-		uint64_t count)
+static int lose_for(struct monitor *monitor, const struct wire_batch *batch, const char *reason,
+		    uint64_t count)
 {
-	struct source *source = monitor->sources[batch->head.target];
-	const struct agent *agent = source->agent;
+	const struct agent *agent = monitor->sources[batch->head.target]->agent;
 	const struct wire_head head = {
 		.target = batch->head.target,
 		.tid = agent->tid,
 		.time = agent->clock.last ? agent->clock.last : agent->clock.time,
 	};
 
-	source->next_seq += count;
 	return count ? monitor__record_loss(monitor, &head, reason, count) : 0;
+}
+
+static int lose(struct monitor *monitor, const struct wire_batch *batch, enum wire_reason reason,
+		uint64_t count)
+{
+	monitor->sources[batch->head.target]->next_seq += count;
+	return lose_for(monitor, batch, monitor__reasons[reason], count);
 }
 
 /*
@@ -296,6 +302,20 @@ static int take_slots(struct monitor *monitor, const struct wire_batch *batch, u
 		   : lose_unnamed(monitor, batch, monitor->sources[batch->head.target]->agent);
 }
 
+/*
+ * Batches that the kernel had no chance to count: it hit the probe while it could not run programs.
+ * What is no number of batches is a lie, or another session of the agent.
+ */
+static int lose_missed(struct monitor *monitor, const struct wire_batch *batch, struct agent *agent)
+{
+	uint64_t missed = batch->before - agent->told;
+
+	if (batch->before <= agent->told || missed > MAX_MISSED)
+		missed = 0;
+	agent->told = batch->before + batch->n_events;
+	return lose_for(monitor, batch, MONITOR_NOT_RUN, missed);
+}
+
 static int begin(struct monitor *monitor, const struct wire_batch *batch)
 {
 	struct agent *agent = monitor->sources[batch->head.target]->agent;
@@ -304,9 +324,11 @@ static int begin(struct monitor *monitor, const struct wire_batch *batch)
 	batch_clock__next(&agent->clock, batch);
 	agent->tid = batch->tid;
 	agent->left = batch->n_events;
-	for (int reason = 0; reason < WIRE_N_REASONS && !err; reason++)
+	for (int reason = 0; reason < WIRE_N_REASONS && !err; reason++) {
+		agent->told += batch->lost[reason];
 		err = lose(monitor, batch, reason, batch->lost[reason]);
-	return err;
+	}
+	return err ? err : lose_missed(monitor, batch, agent);
 }
 
 int monitor__handle_batch(struct monitor *monitor, const struct wire_batch *batch, uint32_t size)

@@ -35,6 +35,7 @@ struct agent {
 	struct monitor_agent said;
 	struct ids *ids;
 	struct batch_clock clock;
+	uint64_t told;	  /* events of all batches, those included that had no room */
 	uint32_t tid;	  /* of the next events */
 	uint32_t left;	  /* events of this batch that are still to come */
 	uint32_t unnamed; /* events in a row whose id is not known, not yet recorded as lost */
@@ -76,9 +77,12 @@ int monitor__take(struct monitor *monitor, struct source *source, const struct h
 /* @brief Fill monitor->record. */
 void monitor__fill(struct monitor *monitor, struct source *source, const struct happening *event,
 		   uint64_t index);
+/* What is said of an enum wire_reason. */
+extern const char *const monitor__reasons[WIRE_N_REASONS];
+
 /* @brief Record that events of head->target were lost, and count them. */
-int monitor__record_loss(struct monitor *monitor, const struct wire_head *head,
-			 enum wire_reason reason, uint64_t count);
+int monitor__record_loss(struct monitor *monitor, const struct wire_head *head, const char *reason,
+			 uint64_t count);
 /* @return whether max_records were written: events and losses count no more, notices do */
 bool monitor__enough(const struct monitor *monitor);
 

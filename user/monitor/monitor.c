@@ -11,7 +11,7 @@
 #include "monitor/text.h"
 #include "transport/transport.h"
 
-static const char *const reasons[WIRE_N_REASONS] = {
+const char *const monitor__reasons[WIRE_N_REASONS] = {
 	[WIRE_BUFFER_FULL] = "buffer full",
 	[WIRE_UNREADABLE_STRING] = "unreadable string",
 	[WIRE_MAP_FULL] = "map full",
@@ -119,8 +119,8 @@ static void count_loss(struct monitor_totals *totals, const char *reason, uint64
 	totals->losses[i].count += count;
 }
 
-static int record_loss(struct monitor *monitor, const struct wire_head *head, const char *reason,
-		       uint64_t count)
+int monitor__record_loss(struct monitor *monitor, const struct wire_head *head, const char *reason,
+			 uint64_t count)
 {
 	const struct pikos_lost lost = {reason, count, head->time};
 	struct source *source = monitor->sources[head->target];
@@ -144,17 +144,11 @@ static int record_loss(struct monitor *monitor, const struct wire_head *head, co
 	return pikos_recorder__record(monitor->config.recorder, &record);
 }
 
-int monitor__record_loss(struct monitor *monitor, const struct wire_head *head,
-			 enum wire_reason reason, uint64_t count)
-{
-	return record_loss(monitor, head, reasons[reason], count);
-}
-
 int monitor__lost(struct monitor *monitor, const char *reason, uint64_t count)
 {
 	const struct wire_head head = {.time = clock_ns()};
 
-	return count ? record_loss(monitor, &head, reason, count) : 0;
+	return count ? monitor__record_loss(monitor, &head, reason, count) : 0;
 }
 
 static int handle_lost(struct monitor *monitor, const struct wire_lost *lost)
@@ -164,7 +158,8 @@ static int handle_lost(struct monitor *monitor, const struct wire_lost *lost)
 	if (lost->head.type >= WIRE_N_REASONS || !source)
 		return 0;
 	source->next_seq += lost->count;
-	return record_loss(monitor, &lost->head, reasons[lost->head.type], lost->count);
+	return monitor__record_loss(monitor, &lost->head, monitor__reasons[lost->head.type],
+				    lost->count);
 }
 
 /* What the kernel filtered since the last record of this target. */
@@ -188,7 +183,8 @@ int monitor__finish_target(struct monitor *monitor, uint32_t target,
 		if (!final->unreported[i])
 			continue;
 		source->next_seq += final->unreported[i];
-		err = record_loss(monitor, &head, reasons[i], final->unreported[i]);
+		err = monitor__record_loss(monitor, &head, monitor__reasons[i],
+					   final->unreported[i]);
 	}
 	gap = final->seen - source->next_seq;
 	count_gap(monitor, gap);
@@ -309,7 +305,8 @@ static int handle_event(struct monitor *monitor, const struct wire_event *event)
 		return 0;
 	index = account(monitor, source, event->seq);
 	if (!now.symbol)
-		return record_loss(monitor, &event->head, reasons[WIRE_UNREADABLE_STRING], 1);
+		return monitor__record_loss(monitor, &event->head,
+					    monitor__reasons[WIRE_UNREADABLE_STRING], 1);
 	return monitor__take(monitor, source, &now, index);
 }
 
