@@ -417,7 +417,6 @@ static int start(const struct agent_config *config)
 		return -AGENT_NOT_INITIALIZED;
 	if (!claim(&has_helper))
 		return -AGENT_BUSY;
-	__atomic_add_fetch(&session.starts, 1, __ATOMIC_SEQ_CST);
 	err = begin_session(config, has_helper);
 	if (err) {
 		buffer__want_attention();
