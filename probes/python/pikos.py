@@ -78,7 +78,7 @@ __all__ = ["monitor_functions", "monitor_lines", "memory_on_functions", "memory_
 _REGION_ENTER, _REGION_LEAVE, _REGION_SEMAPHORE = 2, 3, 4  # enum agent_request of agent.h
 _MARK = "<pikos>"  # WIRE_REGION_MARK of wire.h: functions of this name are no events of a region
 _LIBRARY = "libpikos-agent.so"
-_STARTS_WITHIN = _ENDS_WITHIN = 60  # seconds; more only if something hangs
+_WITHIN = 60  # seconds for pikos-trace to start or to end; more only if something hangs
 
 # The whole cost while nobody is attached: that _wanted is false. It is the semaphore of the probe
 # region__enter, a ctypes.c_ushort which the kernel raises, or True while we may start a
@@ -335,7 +335,9 @@ class _Tracer:
             self.command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
             pass_fds=() if self.fd is None else (self.fd,), start_new_session=True)
         _permit(self.process.pid)
-        self.attached = self._read(b": tracing PID", _STARTS_WITHIN)
+        # With a handshake it starts when a consumer comes.
+        within = float("inf") if "--zmq-wait" in words else _WITHIN
+        self.attached = self._read(b": tracing PID", within)
 
     def _read(self, wanted, within):
         """Read what it says until a line has `wanted`, at most to its end; whether one has."""
@@ -347,7 +349,8 @@ class _Tracer:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         while not (wanted and any(wanted in line for line in self.text.split(b"\n")[:-1])):
-            if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
+            left = min(max(0, deadline - time.monotonic()), 1000)
+            if not poll.poll(left * 1000) and not left:
                 return False
             got = os.read(fd, 1 << 16)
             if not got:
@@ -365,9 +368,9 @@ class _Tracer:
 
         if self.alive():
             self.process.send_signal(signal.SIGINT)
-        self._read(None, _ENDS_WITHIN)
+        self._read(None, _WITHIN)
         try:
-            self.process.wait(_ENDS_WITHIN)
+            self.process.wait(_WITHIN)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -391,9 +394,15 @@ class _Tracer:
 
 
 def _permit(pid):
-    """Let a process trace us where /proc/sys/kernel/yama/ptrace_scope is 1."""
+    """Let a process trace us where Yama wants to be asked."""
     import ctypes
 
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope") as scope:
+            if scope.read().strip() != "1":
+                return
+    except OSError:
+        return  # no Yama
     pr_set_ptracer = 0x59616d61
     ctypes.CDLL(None).prctl(pr_set_ptracer, ctypes.c_ulong(pid % (1 << 64)), 0, 0, 0)
 
@@ -407,14 +416,16 @@ def _start(monitor):
     try:
         tracer = _Tracer(monitor)
     except OSError as error:
-        _say(f"cannot run {_find_trace()}: {error}")
-        _wanted = _semaphore
+        _say(f"cannot record: {error}")
+        monitor.is_over = True
         return
     if tracer.attached:
         _tracer = tracer
         return
     tracer.end()  # and say why
-    _wanted = _semaphore
+    monitor.is_over = True
+    if tracer.process.returncode != 2:  # no usage error: others would be refused, too
+        _wanted = _semaphore
 
 
 def _end_tracer():
@@ -425,17 +436,29 @@ def _end_tracer():
             tracer.end()
 
 
+@_marked
+def _is_ours(monitor):
+    """At the outermost entry of a monitor: are its records for us to see to? To find out that they
+    are not must not be seen: a region of somebody else may be open."""
+    if not _tracer:
+        return not _semaphore
+    if _tracer.monitor is monitor or not _tracer.monitor.open:
+        return True
+    _say("a second monitor records nothing while the first is inside of a region")
+    return False
+
+
 def _drive(monitor):
-    """At the outermost entry of a monitor: have its records made, if it is for us to do."""
+    """Have the records of a monitor made, whose region is the only one that is open."""
     tracer = _tracer
-    if tracer and tracer.monitor is monitor and tracer.focus == monitor.focus() and tracer.alive():
-        return
-    if tracer:
-        if tracer.monitor is not monitor and tracer.monitor.open:
-            _say("a second monitor records nothing while the first is inside of a region")
-            return
+    if tracer and not tracer.alive():  # by --max-records, by --duration, or killed
+        tracer.monitor.is_over = True
         _end_tracer()
-    if not _semaphore:  # else somebody else's
+    elif tracer and tracer.monitor is monitor and tracer.focus == monitor.focus():
+        return
+    elif tracer:
+        _end_tracer()
+    if not _semaphore and not monitor.is_over:  # else somebody else's
         _start(monitor)
 
 
@@ -448,7 +471,7 @@ def _begin(monitor):
     if _wanted is not _semaphore:
         with _lock:
             monitor.open += 1
-            if monitor.open == 1 and not _starting:
+            if monitor.open == 1 and not _starting and _is_ours(monitor):
                 _starting = True
                 try:
                     _drive(monitor)
@@ -500,6 +523,7 @@ class Monitor:
         self.options = [str(word) for word in options]
         self.decorates = False
         self.open = 0  # regions of all threads, while we may start a pikos-trace
+        self.is_over = False  # its pikos-trace was refused, or has ended by itself
         self.totals = None
         self._words = {}
         self.focus()  # complain here, not in a region

@@ -333,7 +333,8 @@ decorated()
 assert pikos.state().startswith("recording by"), pikos.state()
 with block:
     inside()
-assert rows("block.csv") == 16, rows("block.csv")
+    decorated()  # the second one inside of the first is none
+assert rows("block.csv") == 26, rows("block.csv")
 decorated()
 """
 
@@ -343,14 +344,15 @@ def test_regions_drive(context):
     """As root, in the order of the module's documentation; complete after each block and exit."""
     its = interpreters.newest()
     done = run_script(context, DRIVES, its.path)
-    equal(done.stderr, "", "standard error")
+    equal(done.stderr, "pikos: a second monitor records nothing while the first is inside of a "
+          "region\n", "standard error")
     call = [("call", "inside"), ("c_call", "len"), ("c_return", "len"), ("return", "inside")]
     rows = read_csv(context.path("block.csv"), "functions")
-    same(names(rows), call * 4, "records of the blocks")
-    equal([row["index"] for row in rows], [*range(12), *range(4)], "indices of two runs")
+    inner = [("call", "decorated"), *call, ("return", "decorated")]
+    same(names(rows), call * 4 + inner, "records of the blocks")
+    equal([row["index"] for row in rows], [*range(12), *range(10)], "indices of two runs")
     rows = read_csv(context.path("work.csv"), "functions")
-    same(names(rows), [("call", "decorated"), *call, ("return", "decorated")] * 3,
-         "records of the decorated")
+    same(names(rows), inner * 3, "records of the decorated")
     equal([row["index"] for row in rows], [*range(12), *range(6)], "indices of two runs")
     check(harness.is_mode(context.path("work.csv"), 0o600), "not the mode of output files")
 
