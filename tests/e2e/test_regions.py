@@ -334,7 +334,7 @@ assert pikos.state().startswith("recording by"), pikos.state()
 with block:
     inside()
     decorated()  # the second one inside of the first is none
-assert rows("block.csv") == 26, rows("block.csv")
+assert rows("block.csv") == 22, rows("block.csv")
 decorated()
 """
 
