@@ -23,14 +23,15 @@
 #define PTRACE_EVENT_STOP 128
 #endif
 
-#define TICK_NS	   2000000    /* how late a deadline is noticed */
-#define STOP_NS	   20000000   /* a thread stops at once, unless it is deep in the kernel */
-#define CALL_NS	   2000000000 /* a call that waits for a lock for so long will not get it */
-#define RED_ZONE   128	      /* below the stack pointer a leaf function keeps things, too */
-#define MAX_XSTATE (64 << 10) /* bytes of vector registers; AMX makes 11 KiB */
-#define RETURN_TO  0	      /* nothing is ever mapped there: vm.mmap_min_addr */
-#define FLAG_TRAP  (1 << 8)   /* of rflags */
-#define FLAG_DOWN  (1 << 10)  /* of rflags: string instructions go downwards */
+#define TICK_SIGNAL SIGRTMAX   /* nobody else's */
+#define TICK_NS	    2000000    /* how late a deadline is noticed */
+#define STOP_NS	    20000000   /* a thread stops at once, unless it is deep in the kernel */
+#define CALL_NS	    2000000000 /* a call that waits for a lock for so long will not get it */
+#define RED_ZONE    128	       /* below the stack pointer a leaf function keeps things, too */
+#define MAX_XSTATE  (64 << 10) /* bytes of vector registers; AMX makes 11 KiB */
+#define RETURN_TO   0	       /* nothing is ever mapped there: vm.mmap_min_addr */
+#define FLAG_TRAP   (1 << 8)   /* of rflags */
+#define FLAG_DOWN   (1 << 10)  /* of rflags: string instructions go downwards */
 
 /* The kernel's own, seen by tracers only: the system call is to be restarted. */
 #define ERESTARTSYS	      512
@@ -86,13 +87,13 @@ static int start_timer(struct remote *remote)
 {
 	const struct sigaction action = {.sa_handler = tick}; /* no SA_RESTART */
 	const struct itimerspec every = {{0, TICK_NS}, {0, TICK_NS}};
-	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGALRM};
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = TICK_SIGNAL};
 	sigset_t set;
 
 	event._sigev_un._tid = gettid();
-	sigaction(SIGALRM, &action, NULL);
+	sigaction(TICK_SIGNAL, &action, NULL);
 	sigemptyset(&set);
-	sigaddset(&set, SIGALRM);
+	sigaddset(&set, TICK_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	if (timer_create(CLOCK_MONOTONIC, &event, &remote->timer))
 		return -errno;
