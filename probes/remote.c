@@ -25,7 +25,7 @@
 
 #define TICK_SIGNAL SIGRTMAX   /* nobody else's */
 #define TICK_NS	    2000000    /* how late a deadline is noticed */
-#define STOP_NS	    20000000   /* a thread stops at once, unless it is deep in the kernel */
+#define STOP_NS	    500000000  /* a thread stops once it has a CPU, unless deep in the kernel */
 #define CALL_NS	    2000000000 /* a call that waits for a lock for so long will not get it */
 #define RED_ZONE    128	       /* below the stack pointer a leaf function keeps things, too */
 #define MAX_XSTATE  (64 << 10) /* bytes of vector registers; AMX makes 11 KiB */
