@@ -37,6 +37,15 @@ static inline const char *compat_qualified_name(int minor)
 	return minor >= 11 ? "co_qualname" : "co_name";
 }
 
+/*
+ * A bound method of a C function: sys.setprofile sees the call of the function from 3.12.5 on; from
+ * 3.14 on the interpreter unpacks it before it tells.
+ */
+static inline bool compat_profile_sees_methods(int minor, int micro)
+{
+	return (minor == 12 && micro >= 5) || minor == 13;
+}
+
 /* ------------------------------------------------------------------ objects: the same in all */
 
 static inline void *object_type(const void *object)
@@ -47,6 +56,12 @@ static inline void *object_type(const void *object)
 static inline ptrdiff_t type_basic_size(const void *type)
 {
 	return (ptrdiff_t)pointer_at(type, 32);
+}
+
+/* What a bound method is of. */
+static inline void *method_function(const void *method)
+{
+	return pointer_at(method, 16);
 }
 
 /* The struct PyMethodDef of a builtin function or bound method; its first word is the name. */

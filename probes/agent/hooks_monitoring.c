@@ -19,7 +19,8 @@ static struct {
 	void *module; /* sys.monitoring */
 	bool is_ready;
 	void *missing, *disable;
-	int tool;	  /* -1: none */
+	int tool; /* -1: none */
+	bool sees_methods;
 	bool may_disable; /* atomic */
 	bool has_disabled;
 	bool was_inside; /* of the helper: at the tick before */
@@ -138,6 +139,12 @@ static inline const struct method_definition *c_function(void *callable, void *f
 			return NULL;
 		return method_descriptor_definition(callable);
 	}
+	if (type == py.PyMethod_Type) {
+		callable = method_function(callable);
+		if (!monitoring.sees_methods)
+			return NULL;
+		type = object_type(callable);
+	}
 	return py.PyType_IsSubtype(type, py.PyCFunction_Type) ? *builtin_definition(callable)
 							      : NULL;
 }
@@ -226,6 +233,7 @@ static bool make_callbacks(void)
 	if (!monitoring.module)
 		return false;
 	py.Py_IncRef(monitoring.module);
+	monitoring.sees_methods = compat_profile_sees_methods(py.minor, py.micro);
 	monitoring.missing = py.PyObject_GetAttrString(monitoring.module, "MISSING");
 	monitoring.disable = py.PyObject_GetAttrString(monitoring.module, "DISABLE");
 	numbers = py.PyObject_GetAttrString(monitoring.module, "events");

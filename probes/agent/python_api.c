@@ -50,12 +50,14 @@ static bool find_by_version(void)
 static int check_version(void)
 {
 	const char *version = py.Py_GetVersion();
+	char *rest;
 
 	if (strstr(version, "PyPy") || strncmp(version, "3.", 2))
 		return -AGENT_UNKNOWN_VERSION;
 	if (strstr(version, "free-threading"))
 		return -AGENT_FREE_THREADED;
-	py.minor = atoi(version + 2);
+	py.minor = strtol(version + 2, &rest, 10);
+	py.micro = *rest == '.' ? atoi(rest + 1) : 0;
 	return py.minor >= COMPAT_FIRST && py.minor <= COMPAT_LAST ? 0 : -AGENT_UNKNOWN_VERSION;
 }
 

@@ -84,6 +84,7 @@ struct type_spec {
 	X(PyType_Type)      \
 	X(PyCode_Type)      \
 	X(PyFunction_Type)  \
+	X(PyMethod_Type)    \
 	X(PyCFunction_Type) \
 	X(PyMethodDescr_Type)
 
@@ -101,7 +102,7 @@ struct python {
 	/* 3.9 to 3.11. */
 	int (*_PyEval_SetProfile)(void *thread, trace_function, void *);
 	int (*_PyEval_SetTrace)(void *thread, trace_function, void *);
-	int minor; /* of 3.minor */
+	int minor, micro; /* of 3.minor.micro */
 };
 
 extern struct python py;
