@@ -97,11 +97,22 @@ def run_bpftrace(context, pid, path):
     return tracer, Lines(tracer.stdout)
 
 
-def trace(context, workload, pid, path, file):
+def check_beside(context, pid, version):
+    """While bpftrace is attached: before 3.12 there is one profile function for both."""
+    if version >= (3, 12):
+        context.run("--source", "agent", "--max-records", "1", "-p", pid)
+    else:
+        tracer = context.run("--source", "agent", "-p", pid, status=1)
+        check("another tracer uses the old probes in it" in tracer.errors(), "the refusal",
+              actual=tracer.errors())
+
+
+def trace(context, workload, pid, path, file, version):
     tracer, output = run_bpftrace(context, pid, path)
     seen = output.wait(lambda lines: any(f"return ping 4 {file}" in line for line in lines),
                        harness.DEADLINE)
     check(seen, "bpftrace does not see ping()", actual=output.text() + tracer.errors())
+    check_beside(context, pid, version)
     workload.go()
     last = len(expected(file))
     output.wait(lambda lines: sum(" gcd " in line for line in lines) >= last, harness.DEADLINE)
@@ -120,7 +131,7 @@ def check_bpftrace(context, interpreter):
     equal(offer(context, pid), (path, line), "a second call")
     equal(sorted(harness.probes_of(path)), ["function__entry", "function__return", "line"],
           "the probes of the file")
-    trace(context, workload, pid, path, file)
+    trace(context, workload, pid, path, file, interpreter.version)
     workload.go()
     workload.wait(0)
 

@@ -19,6 +19,7 @@
 #include "process/maps.h"
 #include "source/agent_check.h"
 #include "source/agent_file.h"
+#include "source/agent_probes.h"
 #include "source/uprobe.h"
 #include "source/usdt.h"
 
@@ -337,6 +338,17 @@ static int start(struct agent *agent, struct interpreter_reason *why)
 	return explain_refusal(why, -result);
 }
 
+/* Before sys.monitoring there is one profile function, and each of two agents would put its own. */
+static int check_old_probes(const struct interpreter_info *info, struct interpreter_reason *why)
+{
+	if (info->minor >= 12 || !agent_probes__are_used(info->pid))
+		return 0;
+	return refuse(why, -EBUSY,
+		      "another tracer uses the old probes in it, and before CPython 3.12 only one "
+		      "of both sees events",
+		      "end that one first: bpftrace, or what else uses old-probes.so");
+}
+
 struct agent *agent__attach(const struct agent_order *order, const struct interpreter *in,
 			    struct interpreter_reason *why)
 {
@@ -354,6 +366,8 @@ struct agent *agent__attach(const struct agent_order *order, const struct interp
 	agent->inject = inject__new(in, why);
 	if (!agent->inject)
 		err = -errno;
+	if (!err)
+		err = check_old_probes(agent->info, why);
 	if (!err)
 		err = have_library(agent, why);
 	if (!err)

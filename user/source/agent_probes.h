@@ -6,6 +6,9 @@
 #ifndef PIKOS_SOURCE_AGENT_PROBES_H
 #define PIKOS_SOURCE_AGENT_PROBES_H
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 #include "source/agent_copy.h"
 #include "source/interpreter.h"
 
@@ -21,5 +24,8 @@
  */
 int agent_probes__offer(const struct interpreter *in, int image, char path[AGENT_PROBES_PATH],
 			struct interpreter_reason *why);
+
+/* @return whether another tracer is attached to what agent_probes__offer has loaded */
+bool agent_probes__are_used(pid_t pid);
 
 #endif /* PIKOS_SOURCE_AGENT_PROBES_H */
