@@ -706,6 +706,89 @@ static void test_error_and_going_on(void **state)
 	ring_free(&rings[1]);
 }
 
+/* ------------------------------------------------------------------ batches of agents */
+
+struct small_batch {
+	struct wire_batch head;
+	struct wire_slot slots[2];
+};
+
+/* Two calls of an agent whose clock is CLOCK_MONOTONIC. */
+static void write_batch(struct ring *ring, uint16_t target, uint64_t time, uint64_t first,
+			uint64_t second)
+{
+	const struct small_batch batch = {
+		.head = {.head = {WIRE_BATCH, 0, target, 1, time},
+			 .clock = time,
+			 .time = time,
+			 .n_slots = 2,
+			 .n_events = 2},
+		.slots = {{first, target, wire_slot_pack(1, WIRE_CALL)},
+			  {second, target, wire_slot_pack(2, WIRE_CALL)}},
+	};
+	uint64_t position = ring_reserve(ring, sizeof(batch));
+
+	ring_put(ring, position + 8, &batch, sizeof(batch));
+	ring_header(ring, position, sizeof(batch));
+}
+
+static int handle_batches(void *ctx, const struct wire_head *record, uint32_t size)
+{
+	const struct small_batch *batch = (const void *)record;
+
+	assert_ptr_equal(ctx, &n_seen);
+	if (record->kind != WIRE_BATCH) {
+		seen[n_seen++] = (struct seen){record->time, record->tid, size};
+		return 0;
+	}
+	assert_int_equal(size, sizeof(*batch));
+	for (uint32_t i = batch->head.slots; i < batch->head.n_slots; i++)
+		seen[n_seen++] = (struct seen){batch->slots[i].time, 100 + batch->slots[i].code, i};
+	return 0;
+}
+
+static int drain_batches(struct transport *t, bool everything)
+{
+	return transport__drain(t, handle_batches, &n_seen, everything);
+}
+
+/* Batches of one target go on as they are and at once; of several, by their events' times. */
+static void test_batches(void **state)
+{
+	uint64_t now = clock_ns();
+	struct transport *t;
+	struct ring rings[2];
+
+	(void)state;
+	ring_new(&rings[0], PAGE, 0);
+	ring_new(&rings[1], PAGE, 0);
+	t = connect_rings(rings, 2);
+	write_batch(&rings[0], 0, now - 100, now - 400, now - 300);
+	ring_write(&rings[1], 32, now - 350, 7);
+	assert_int_equal(drain_batches(t, false), 0);
+	assert_tids(3, (uint32_t[]){7, 100, 100});
+	assert_int_equal(*rings[0].consumer, *rings[0].producer);
+	n_seen = 0;
+	assert_int_equal(transport__merge_batches(t), 0);
+	ring_write(&rings[1], 32, now - 90, 8); /* no batch: nothing is held back */
+	assert_int_equal(drain_batches(t, false), 0);
+	assert_tids(1, (uint32_t[]){8});
+	n_seen = 0;
+	write_batch(&rings[0], 0, now - 80, 0, 0);
+	write_batch(&rings[0], 1, now - 80, 0, 0);
+	write_batch(&rings[0], 0, now - 10, now - 60, now - 20);
+	ring_write(&rings[1], 32, now - 50, 9);
+	write_batch(&rings[1], 1, now - 5, now - 40, now - 15);
+	assert_int_equal(drain_batches(t, true), 0);
+	assert_int_equal(*rings[0].consumer, *rings[0].producer);
+	assert_int_equal(*rings[1].consumer, *rings[1].producer);
+	assert_tids(9, (uint32_t[]){100, 100, 101, 101, 100, 9, 101, 100, 101});
+	assert_int_equal(transport__late(t), 0);
+	transport__free(t);
+	ring_free(&rings[0]);
+	ring_free(&rings[1]);
+}
+
 /* ------------------------------------------------------------------ a kernel that does not wait */
 
 enum { WRITTEN_BY_ONE = 60000 };
@@ -1076,6 +1159,7 @@ int main(void)
 		TEST(test_release),
 		TEST(test_room_comes_back_early),
 		TEST(test_error_and_going_on),
+		TEST(test_batches),
 		TEST(test_concurrent),
 		TEST(test_perf_wrap),
 		TEST(test_perf_waiting),
