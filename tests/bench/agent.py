@@ -5,13 +5,16 @@ All that is compared within a round is measured in one process, one after the ot
 cProfile, traced, bare again. Recordings go to memory (/dev/shm) unless a disk is the subject.
 """
 
+import json
 import os
 import statistics
+import subprocess
 import tempfile
 import time
 
 from measure import Failed, Pikos, Target, spread, wait_until
 
+import harness
 import interpreters
 
 MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else tempfile.gettempdir()
@@ -257,6 +260,24 @@ def rate(interpreter, directory, runs, quick):
         speed = int(count / took * 0.8)
 
 
+# ------------------------------------------------------------------ regions of the program's own
+
+
+def regions(interpreter, runs, quick):
+    """ns of a region of pikos.py while nobody is attached: decorated, `with`, enable()."""
+    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "idle_regions.py")
+    library = os.path.join(harness.ROOT, "build", "libpikos-agent.so")
+    rounds = []
+    for _ in range(runs):
+        done = subprocess.run(interpreter.command(program, library), stdout=subprocess.PIPE,
+                              check=True)
+        found = json.loads(done.stdout)
+        if found.pop("state") != "marked":
+            raise Failed("the agent's library was not loaded")
+        rounds.append(found)
+    return collect(rounds)
+
+
 # ------------------------------------------------------------------ what there is
 
 
@@ -280,6 +301,8 @@ def all_trials():
         for each in chosen:
             found[f"agent_{name}_{each.label}"] = guarded(function, each)
     for each in chosen:
+        if not each.suite:  # in a chroot the module and the library are not to be found
+            found[f"agent_regions_{each.label}"] = guarded(regions, each)
         if each.version >= (3, 12):
             found[f"agent_outside_{each.label}"] = guarded(outside, each)
     if chosen:

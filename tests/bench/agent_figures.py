@@ -110,6 +110,12 @@ def issue_table(trials):
                     lambda its: max(its["thread_ms"]["max"], its["bare_ms"]["max"]),
                     lambda its: f"thread {ranged(its['thread_ms'], 0)} ms, bare speed "
                                 f"{ranged(its['bare_ms'], 0)} ms", 200),
+        per_version(trials, "regions", "a region of pikos.py while nobody is attached",
+                    "under 200 ns",
+                    lambda its: max(its[name]["median"] for name in ("decorator", "with",
+                                                                     "enable")),
+                    lambda its: ", ".join(f"{name} {ranged(its[name], 0)}" for name in
+                                          ("decorator", "with", "enable", "call")), 200),
     ]
 
 
