@@ -8,6 +8,9 @@
  * in front of the gap's end. So index counts what was seen, whatever came through. Threads that run
  * at once can take numbers and times in different orders: their rows are in the order of the times,
  * with the index of their number.
+ *
+ * Events of an agent come in batches, in the interpreter's order, without numbers: of each batch as
+ * many are accounted for as the kernel has counted. Nothing of a batch is believed (batch.c).
  */
 #ifndef PIKOS_MONITOR_MONITOR_H
 #define PIKOS_MONITOR_MONITOR_H
@@ -75,7 +78,7 @@ struct monitor_loss {
 	uint64_t count;
 };
 
-#define MONITOR_MAX_LOSSES 6
+#define MONITOR_MAX_LOSSES 8
 
 struct monitor_totals {
 	uint64_t seen, written, filtered, lost;
