@@ -319,9 +319,12 @@ class _Tracer:
     def __init__(self, monitor):
         import subprocess
 
+        trace = _find_trace()
+        if not trace:
+            raise OSError("pikos-trace is gone")
         words, self.fd, self.size = monitor.recorder.start()
         self.monitor, self.focus, self.text = monitor, monitor.focus(), b""
-        self.command = [_find_trace(), monitor.kind, "--regions", "-v", *words]
+        self.command = [trace, monitor.kind, "--regions", "-v", *words]
         for each in self.focus:
             self.command += ["--focused-on", each]
         if not any(word.startswith("--source") for word in monitor.options):
@@ -415,7 +418,7 @@ def _start(monitor):
     atexit.register(_end_tracer)  # last registered, first called
     try:
         tracer = _Tracer(monitor)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: NUL in a word
         _say(f"cannot record: {error}")
         monitor.is_over = True
         return

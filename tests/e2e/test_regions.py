@@ -360,7 +360,7 @@ def test_regions_drive(context):
 @test()
 def test_regions_drive_all(context):
     """Each monitor, recorder and focus that pikos-trace is asked for."""
-    run_script(context, """
+    done = run_script(context, """
 import pikos
 
 def gcd(a, b):
@@ -388,6 +388,8 @@ def decorated():
     noise()
 decorated()
 """)
+    equal(done.stderr, "", "standard error")
+    equal(done.stdout.splitlines()[0].split()[:2], ["before", "index"], "standard output")
     gcd = tree(("gcd", "gcd"))
     with open(context.path("functions.log")) as stream:
         same([tuple(line.split()[1:3]) for line in stream][2:], gcd, "text")
@@ -417,6 +419,10 @@ print(pikos.state())
     equal(done.stderr, "", "standard error without a library")
     done = run_script(context, text, PIKOS_TRACE="/bin/false", PIKOS_AGENT=agent(context))
     equal(done.stdout.split(",")[0], "marked", "state after a tracer that failed")
+    gone = context.write("gone", "#!/bin/false\n", 0o755)
+    done = run_script(context, "import os\n" + text.replace(
+        "assert", f"os.unlink({gone!r})\nassert", 1), PIKOS_TRACE=gone, PIKOS_AGENT=agent(context))
+    equal(done.stderr, "pikos: cannot record: pikos-trace is gone\n", "without pikos-trace")
     wrong = run_script(context, text.replace("monitor_functions",
                                              "monitor_functions(options=['--bad'])"),
                        PIKOS_AGENT=agent(context))
