@@ -691,12 +691,15 @@ static int take_dlerror(struct round *round, const struct loan *loan)
 	return -ELIBACC;
 }
 
-/* RTLD_GLOBAL: pikos.py and pikos_regions.h look its one symbol up, and its path is gone by then.
+/*
+ * A memfd's is RTLD_GLOBAL: pikos.py and pikos_regions.h look its one symbol up, and its path is
+ * gone by then. A file's is a copy for other tracers, which is not to be told of regions.
  */
 static int open_library(struct round *round, struct loan *loan, const char *path)
 {
 	const uint64_t *symbols = round->inject->symbols;
-	uint64_t args[] = {loan->stack, RTLD_NOW | RTLD_GLOBAL}, function = symbols[SYM_DLOPEN];
+	uint64_t args[] = {loan->stack, RTLD_NOW | (round->image ? RTLD_GLOBAL : RTLD_LOCAL)};
+	uint64_t function = symbols[SYM_DLOPEN];
 	uint64_t handle;
 	int err;
 

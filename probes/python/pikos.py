@@ -340,7 +340,11 @@ class _Tracer:
         _permit(self.process.pid)
         # With a handshake it starts when a consumer comes.
         within = float("inf") if "--zmq-wait" in words else _WITHIN
-        self.attached = self._read(b": tracing PID", within)
+        try:
+            self.attached = self._read(b": tracing PID", within)
+        except BaseException:  # Ctrl-C
+            self.end()
+            raise
 
     def _read(self, wanted, within):
         """Read what it says until a line has `wanted`, at most to its end; whether one has."""

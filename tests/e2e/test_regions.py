@@ -278,6 +278,12 @@ void leave(void) { pikos_region_leave(); }
     library = context.path("regions.so")
     subprocess.run([compiler, "-Wall", "-Wextra", "-Werror", "-O2", "-shared", "-fPIC",
                     "-I", HEADER, "-o", library, source], check=True)
+    for command in (["cc", "-std=c99", "-pedantic"], ["clang", "-Weverything"], ["c++", "-xc++"]):
+        if shutil.which(command[0]):
+            subprocess.run([*command, "-Wall", "-Wextra", "-Werror", "-fsyntax-only",
+                            *(["-Wno-language-extension-token", "-Wno-unused-macros",
+                               "-Wno-missing-prototypes"] if command[0] == "clang" else []),
+                            "-I", HEADER, source], check=True)
     for source in ([], PLAIN):
         workload = context.workload("regions.py", "C", library, env={"PIKOS_AGENT": "/nonexistent"})
         context.record("functions", workload, "--regions", "--filter", "function=inside,outside",
