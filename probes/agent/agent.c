@@ -53,6 +53,9 @@ static const struct hooks *choose_hooks(void)
 {
 	if (session.flags & AGENT_OLD_PROBES)
 		return &hooks_old_probes;
+	if (session.flags & AGENT_LINES && session.flags & AGENT_FOCUS &&
+	    !(session.flags & AGENT_WINDOW) && compat_has_monitoring(py.minor))
+		return &hooks_lines;
 	if (session.flags & AGENT_LINES)
 		return &hooks_trace;
 	return compat_has_monitoring(py.minor) ? &hooks_monitoring : &hooks_profile;
@@ -148,9 +151,10 @@ static int hook(void)
 
 /* ------------------------------------------------------------------ the producer's part */
 
-static void end_session(void)
+/* @param refusal why it has not begun, an enum agent_refusal, or 0 */
+static void end_session(int refusal)
 {
-	buffer__close();
+	buffer__close(refusal);
 	set_state(SESSION_ENDING);
 }
 
@@ -176,7 +180,7 @@ void agent__attention(void)
 
 	__atomic_store_n(&buffer.limit, buffer.normal_limit, __ATOMIC_SEQ_CST);
 	if (state() == SESSION_ACTIVE && is_over())
-		end_session();
+		end_session(0);
 	if (state() == SESSION_ACTIVE) {
 		answer_resend();
 		buffer__rewind();
@@ -225,7 +229,7 @@ static void look_after(void)
 static void tick(void)
 {
 	if (state() == SESSION_ACTIVE && is_over())
-		end_session();
+		end_session(0);
 	if (state() != SESSION_ACTIVE)
 		return;
 	buffer__flush();
@@ -267,7 +271,7 @@ static void begin(void)
 	}
 	if (err) {
 		buffer__open(false, WIRE_BATCH_SLOTS);
-		end_session();
+		end_session(-err);
 	}
 }
 

@@ -96,11 +96,11 @@ void buffer__rewind(void)
 	lock__release(&buffer.lock);
 }
 
-void buffer__close(void)
+void buffer__close(int refusal)
 {
 	struct wire_slot notice = {
 		.code = WIRE_NOTICE_ENDED,
-		.line_type = wire_slot_pack(0, WIRE_SLOT_NOTICE),
+		.line_type = wire_slot_pack(refusal, WIRE_SLOT_NOTICE),
 	};
 
 	lock__take(&buffer.lock);

@@ -70,7 +70,7 @@ void buffer__flush(void);
 /* The same, and begin at the first slot again; the caller holds the GIL. */
 void buffer__rewind(void);
 /* Hand over what is there and a last notice; then nothing more. */
-void buffer__close(void);
+void buffer__close(int refusal);
 /* A child of a fork: nothing of the parent's is its own. The lock is the caller's. */
 void buffer__forget(void);
 

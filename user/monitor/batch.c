@@ -147,6 +147,7 @@ static void take_notice(struct monitor *monitor, struct agent *agent, enum wire_
 		break;
 	case WIRE_NOTICE_ENDED:
 		said->ended = true;
+		said->refusal = number;
 		break;
 	case WIRE_NOTICE_RESENT:
 		said->wants_resend = false;

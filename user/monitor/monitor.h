@@ -66,6 +66,7 @@ int monitor__lost(struct monitor *monitor, const char *reason, uint64_t count);
  */
 struct monitor_agent {
 	bool hooked, ended, wants_resend;
+	int refusal; /* once it has ended without hooks: why, an enum agent_refusal */
 	uint32_t replaced, interpreters, late_threads;
 };
 
