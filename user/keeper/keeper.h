@@ -16,15 +16,14 @@
 #include <sys/types.h>
 
 #include "kernel/kernel.h"
+#include "source/choice.h"
 #include "source/interpreter.h"
 
 struct keeper_config {
 	bool lines;
 	bool regions;	 /* only what happens inside regions counts: their probes, too */
 	bool script_end; /* lines of a script's <module>: its return is watched */
-	/* Sources that may be used: the built-in probes first, unless prefer_agent. A refusal of
-	 * the probes names the agent if name_agent. */
-	bool usdt, agent, prefer_agent, name_agent;
+	struct source_policy sources;
 	uint32_t agent_flags; /* enum agent_flag */
 	/* The caller's own descriptors, which the keeper is not to hold; see keeper__descriptors.
 	 */

@@ -22,8 +22,8 @@
 #include "process/identity.h"
 #include "process/reader.h"
 #include "source/agent.h"
-#include "source/agent_check.h"
 #include "source/agent_file.h"
+#include "source/choice.h"
 #include "source/regions.h"
 #include "source/usdt.h"
 
@@ -215,37 +215,6 @@ static int attach_regions(struct server *server, uint32_t index, struct interpre
 	return err;
 }
 
-static void name_agent(const struct interpreter *in, struct interpreter_reason *why)
-{
-	if (agent_check__process(in, NULL))
-		return;
-	snprintf(why->next_step, sizeof(why->next_step),
-		 "--source agent loads our agent into it, which sees everything");
-}
-
-enum source { BY_USDT, BY_AGENT };
-
-/* @return an enum source, or -ENOTSUP with why filled */
-static int choose_source(const struct server *server, const struct interpreter *in,
-			 struct interpreter_reason *why)
-{
-	const struct keeper_config *config = &server->config;
-	int err;
-
-	if (config->agent && (config->prefer_agent || !config->usdt)) {
-		err = agent_check__interpreter(in, why);
-		return err ? err : BY_AGENT;
-	}
-	err = interpreter__check(in, usdt__needs(config->lines, config->script_end), why);
-	if (!err)
-		return BY_USDT;
-	if (config->agent && !agent_check__interpreter(in, NULL))
-		return BY_AGENT;
-	if (config->name_agent)
-		name_agent(in, why);
-	return err;
-}
-
 static int attach_usdt(struct server *server, uint32_t index, struct interpreter_reason *why)
 {
 	struct kept *kept = &server->kept[index];
@@ -288,12 +257,13 @@ static int attach_agent(struct server *server, uint32_t index, struct keeper_att
 static int attach_python(struct server *server, uint32_t index, struct keeper_attached *attached)
 {
 	struct kept *kept = &server->kept[index];
-	int err, source = choose_source(server, kept->interpreter, &attached->why);
+	int err,
+		source = source__choose(&server->config.sources, kept->interpreter, &attached->why);
 
 	if (source < 0)
 		return source;
 	attached->result = KEEPER_ATTACHED;
-	if (source == BY_AGENT)
+	if (source == SOURCE_IS_AGENT)
 		err = attach_agent(server, index, attached);
 	else
 		err = attach_usdt(server, index, &attached->why);

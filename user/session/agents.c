@@ -4,6 +4,7 @@
 
 #include "log.h"
 #include "session/internal.h"
+#include "source/agent.h"
 
 #define LOOK_EVERY_MS 2
 #define HOOKED_WITHIN 1000000000ull /* ns; longer only if a C call keeps the GIL */
@@ -15,7 +16,7 @@ static const struct monitor_agent *agent_of(const struct session *session, int i
 	return monitor__agent(session->monitor, index);
 }
 
-void agents__wait_hooked(struct session *session, int index)
+int agents__wait_hooked(struct session *session, int index, struct interpreter_reason *why)
 {
 	struct target *target = &session->targets[index];
 	struct pollfd end = {.fd = target->pidfd, .events = POLLIN};
@@ -23,7 +24,9 @@ void agents__wait_hooked(struct session *session, int index)
 
 	while (!agent_of(session, index)->hooked && !session_signal && !session->failure) {
 		if (session__drain(session, false) || poll(&end, 1, LOOK_EVERY_MS) > 0)
-			return;
+			return 0;
+		if (agent_of(session, index)->ended && !agent_of(session, index)->hooked)
+			return agent__explain(why, agent_of(session, index)->refusal);
 		for (int i = 0; i <= index && session->options->lossless; i++)
 			targets__look_at_stops(session, i);
 		if (clock_ns() < deadline)
@@ -31,8 +34,9 @@ void agents__wait_hooked(struct session *session, int index)
 		log_warn("PID %d has not let the agent in yet: it is stopped, or a long C call "
 			 "keeps the GIL",
 			 target->pid);
-		return;
+		break;
 	}
+	return 0;
 }
 
 /* Losses may take the definitions of ids with them. */

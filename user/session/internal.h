@@ -44,6 +44,7 @@ struct target {
 struct session {
 	const struct options *options;
 	struct kernel_config config;
+	struct source_policy sources;
 	struct output output;
 	struct rules rules;
 	struct kernel *kernel;
@@ -86,8 +87,11 @@ void targets__continue_all(struct session *session);
 void targets__free(struct session *session);
 
 /* agents.c */
-/* @brief An agent was loaded: wait until it sees events, as long as others usually take. */
-void agents__wait_hooked(struct session *session, int index);
+/*
+ * @brief An agent was loaded: wait until it sees events, as long as others usually take.
+ * @return 0; -ENOTSUP with why filled: it will see none
+ */
+int agents__wait_hooked(struct session *session, int index, struct interpreter_reason *why);
 /* @brief Act on what they have said. */
 void agents__look(struct session *session);
 /* @brief Have them hand over what they hold, and take it; waits a little for each. */

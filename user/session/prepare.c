@@ -13,6 +13,7 @@
 #include "probes/agent/agent.h"
 #include "session/internal.h"
 #include "keeper/rights.h"
+#include "source/usdt.h"
 
 #define MAX_BUFFERS    (64u << 20) /* bytes over all CPUs, unless the user says otherwise */
 #define MAX_BUFFER     (8u << 20)
@@ -69,16 +70,20 @@ static uint32_t agent_flags(const struct session *session)
 	       (options->pikos_run ? AGENT_WINDOW : 0) | (options->regions ? AGENT_REGIONS : 0);
 }
 
-static int check_transport(const struct session *session)
+static void choose_sources(struct session *session)
 {
 	const struct options *options = session->options;
+	bool is_auto = options->source == SOURCE_AUTO;
+	bool prefer_agent = is_auto && options->c_calls == C_CALLS_ON;
+	bool may_agent = session->config.agent;
 
-	if (session->config.agent ||
-	    (options->source != SOURCE_AGENT && options->c_calls != C_CALLS_ON))
-		return 0;
-	log_cannot("use", "--transport perfbuf", "what the agent hands over takes the ring buffer");
-	log_hint("leave --transport out");
-	return -EINVAL;
+	session->sources = (struct source_policy){
+		.probes = options->source != SOURCE_AGENT,
+		.agent = may_agent && (!is_auto || options->argv || prefer_agent),
+		.prefer_agent = prefer_agent,
+		.name_agent = may_agent && is_auto,
+		.needed = usdt__needs(session->config.lines, options->pikos_run),
+	};
 }
 
 static bool has_capability(int capability)
@@ -111,17 +116,11 @@ static void explain_load(int err, const struct kernel_error *error)
 
 static int load(struct session *session)
 {
-	const struct options *options = session->options;
-	bool may_agent = session->config.agent, auto_agent = options->source == SOURCE_AUTO;
-	bool prefer_agent = auto_agent && options->c_calls == C_CALLS_ON;
 	const struct keeper_config keeper = {
 		.lines = session->config.lines,
 		.regions = session->config.regions,
-		.script_end = session->config.lines && options->pikos_run,
-		.usdt = options->source != SOURCE_AGENT,
-		.agent = may_agent && (!auto_agent || options->argv || prefer_agent),
-		.prefer_agent = prefer_agent,
-		.name_agent = may_agent && auto_agent,
+		.script_end = session->config.lines && session->options->pikos_run,
+		.sources = session->sources,
 		.agent_flags = agent_flags(session),
 		.descriptors = session->descriptors,
 		.n_descriptors = session->n_descriptors,
@@ -233,9 +232,8 @@ int session__prepare(struct session *session)
 	if (err || session->epoll < 0)
 		return err ? err : -errno;
 	configure(session);
-	err = check_transport(session);
-	if (!err)
-		err = check_pid_namespace();
+	choose_sources(session);
+	err = check_pid_namespace();
 	if (!err)
 		err = load(session);
 	if (!err)

@@ -14,6 +14,7 @@
 #include "log.h"
 #include "process/identity.h"
 #include "session/internal.h"
+#include "source/agent_check.h"
 #include "source/interpreter.h"
 #include "source/usdt.h"
 
@@ -136,6 +137,28 @@ static int focus_on_process(struct session *session, const struct target *target
 	return err;
 }
 
+/* Before anything is written: whether it can be traced, as far as that is to be seen. */
+static int check_process(struct session *session, const struct target *target)
+{
+	struct interpreter_reason why = {0};
+	struct interpreter *in = NULL;
+	int err = interpreter__of_pid(target->pid, &in, &why);
+	enum interpreter_kind kind;
+
+	if (err) /* also what is no process: opening it says why */
+		return 0;
+	kind = interpreter__info(in)->kind;
+	if (kind == INTERPRETER_CPYTHON || kind == INTERPRETER_PYPY) {
+		err = source__choose(&session->sources, in, &why);
+		if (err == SOURCE_IS_AGENT)
+			err = agent_check__process(in, &why);
+		if (err < 0)
+			log_refusal(target, &why, err);
+	}
+	interpreter__free(in);
+	return err;
+}
+
 static int focus_on_program(struct session *session)
 {
 	struct interpreter *in = guess_interpreter(session->options->argv[0]);
@@ -214,7 +237,8 @@ int targets__open(struct session *session)
 	}
 	for (int i = 0; i < options->n_pids && !err; i++) {
 		session->targets[i].pid = options->pids[i];
-		if (options->focus)
+		err = check_process(session, &session->targets[i]);
+		if (!err && options->focus)
 			err = focus_on_process(session, &session->targets[i]);
 	}
 	if (!err)
@@ -293,15 +317,17 @@ static int attach(struct session *session, int index)
 	session->awaits_main = attached.result == KEEPER_WILL_STOP && attached.agent;
 	if (attached.result != KEEPER_ATTACHED)
 		return 0;
-	session->any_python = true;
 	target->agent = attached.agent;
 	take_reader(session, index, attached.reader_fd);
 	if (attached.agent && !session->program)
-		agents__wait_hooked(session, index);
-	if (session->options->qualified && !attached.agent) {
-		log_warn("the built-in probes of PID %d know no qualified names", target->pid);
-		log_hint("--source agent does");
+		err = agents__wait_hooked(session, index, &attached.why);
+	if (err) {
+		target->agent = false;
+		keeper__detach(session->keeper, index);
+		log_refusal(target, &attached.why, err);
+		return err;
 	}
+	session->any_python = true;
 	log_verbose("tracing PID %d: %s, %s, %s", target->pid, attached.description,
 		    session->options->monitor,
 		    attached.agent				      ? "agent"

@@ -71,7 +71,7 @@ static int explain_attach(struct interpreter_reason *why, int err, const char *w
 	return refuse(why, err, text, "");
 }
 
-static int explain_refusal(struct interpreter_reason *why, int refusal)
+int agent__explain(struct interpreter_reason *why, int refusal)
 {
 	static const struct {
 		enum agent_refusal refusal;
@@ -238,7 +238,7 @@ static int raise_run(struct agent *agent, struct interpreter_reason *why)
 	int value = semaphore(agent, PROBE_RUN);
 
 	if (value > 0)
-		return explain_refusal(why, AGENT_BUSY);
+		return agent__explain(why, AGENT_BUSY);
 	if (value == 0)
 		agent->run = uprobe__open(agent->path, probe->file_offset, probe->semaphore_offset,
 					  agent->info->pid);
@@ -335,7 +335,7 @@ static int start(struct agent *agent, struct interpreter_reason *why)
 	free(config);
 	if (err || !result)
 		return err;
-	return explain_refusal(why, -result);
+	return agent__explain(why, -result);
 }
 
 /* Before sys.monitoring there is one profile function, and each of two agents would put its own. */
@@ -526,7 +526,7 @@ int agent__offer(const struct interpreter *in, const char *path, struct interpre
 		err = inject__call(agent.inject, &call, &result, why);
 	}
 	if (!err && result)
-		err = explain_refusal(why, -result);
+		err = agent__explain(why, -result);
 	elf_notes__free(agent.elf);
 	close_one(&agent.file);
 	inject__free(agent.inject);

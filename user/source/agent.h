@@ -48,6 +48,9 @@ uint64_t agent__stopped_ns(const struct agent *agent);
 /* @brief Take breakpoints and semaphores out of children that were forked: see usdt__sweep. */
 int agent__sweep(const struct agent *agent);
 
+/* @brief Words for an enum agent_refusal. @return -ENOTSUP or -EBUSY */
+int agent__explain(struct interpreter_reason *why, int refusal);
+
 /*
  * @brief Have a program stop at Py_RunMain: Python is initialised, nothing of __main__ has run.
  * @return NULL and errno

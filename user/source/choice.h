@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * choice.h - which source a process's events come from: its interpreter's own probes or our agent.
+ */
+#ifndef PIKOS_SOURCE_CHOICE_H
+#define PIKOS_SOURCE_CHOICE_H
+
+#include <stdbool.h>
+
+#include "source/interpreter.h"
+
+enum source { SOURCE_IS_PROBES, SOURCE_IS_AGENT };
+
+/* Sources that may be used: the probes first, unless prefer_agent. */
+struct source_policy {
+	bool probes, agent, prefer_agent;
+	bool name_agent;     /* a refusal of the probes names the agent, if that would do */
+	unsigned int needed; /* of the probes: bits of enum cpython_probe */
+};
+
+/* @return an enum source, or -ENOTSUP with why filled */
+int source__choose(const struct source_policy *policy, const struct interpreter *in,
+		   struct interpreter_reason *why);
+
+#endif /* PIKOS_SOURCE_CHOICE_H */
