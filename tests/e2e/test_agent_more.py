@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The agent with the memory monitors, with times and threads, as other tracers' probes, as auto."""
 
-import collections
 import json
 import os
-import re
-import signal
-import subprocess
 import time
 
 import interpreters
-from harness import Skip, check, equal, need_command, test, wait_for
+from harness import Skip, check, equal, test, wait_for
 from records import events, parse_csv, read_csv
 from test_agent_odd import AGENT, each_of_some, gone, odd, one_line, tasks
 from test_memory import COLD, NEAR, need_exact_statm
@@ -290,46 +286,7 @@ def test_agent_pikos_run(context):
               f"the lines on {interpreter.name}")
 
 
-# ------------------------------------------------------------------ the old probes
-
-
-@test()
-def test_agent_old_probes(context):
-    """bpftrace's scripts for CPython's own probes work on 3.13, by the line that is printed."""
-    bpftrace = need_command("bpftrace")
-    interpreter = interpreters.of_version(3, 13)
-    workload = odd(context, interpreter, "until_told")
-    target = workload.ready("turning")
-    told = context.run("agent", "-p", target).output.splitlines()
-    check(len(told) >= 2 and os.path.exists(told[0]) and told[1].startswith("bpftrace "),
-          "no path and line to use", actual=told)
-    script = "".join(f"usdt:{told[0]}:python:{probe} {{ @[\"{probe}\", str(arg1), arg2] = count(); }} "
-                     for probe in ("function__entry", "function__return", "line"))
-    tool = subprocess.Popen([bpftrace, "-p", str(target), "-e", script + "interval:ms:200 "
-                             "{ print(@); printf(\"tick\\n\"); }"], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True)
-    counts = collections.Counter()
-    try:
-        for line in tool.stdout:
-            found = re.match(r"@\[(\w+), (\S+), (-?\d+)\]: (\d+)", line)
-            if found:
-                counts[found[1], found[2], int(found[3])] = int(found[4])
-            kinds = {kind for kind, function, _ in counts if function == "step"}
-            if kinds == {"function__entry", "function__return", "line"} or \
-                    line == "tick\n" and counts["ticks"] > 50:
-                break
-            counts["ticks"] += line == "tick\n"
-    finally:
-        tool.send_signal(signal.SIGINT)
-        tool.communicate()
-    del counts["ticks"]
-    its = {key: count for key, count in counts.items() if key[1] == "step"}
-    equal({kind for kind, _, _ in its}, {"function__entry", "function__return", "line"},
-          "probes that fired in step()")
-    lines = {kind: line for kind, _, line in its}
-    equal(lines["line"], lines["function__entry"] + 1, "the line of step()'s body")
-    workload.go()
-    workload.wait(0)
+# ------------------------------------------------------------------ the doctor
 
 
 @test()

@@ -443,7 +443,6 @@ def case_programs():
     program("base64", "-e", "one.txt")
     program("argparse")
     program("symtable", text="a = 1")
-    program("timeit", "-n", "2", "-r", "2", "len('x')")
     program("pickletools")
     program("textwrap")
     program("difflib") if sys.version_info < (3, 12) else None  # a doctest of itself

@@ -61,6 +61,45 @@ def line_recorder(events):
     return trace
 
 
+def in_c(recorder, set_name, first_set):
+    """Before 3.11 sys.setprofile and sys.settrace copy a frame's variables into a dictionary at
+    each event, which keeps objects alive that the program has let go of. What they are made of,
+    PyEval_SetProfile and PyEval_SetTrace, does not. Returns (for new threads, for this one)."""
+    import ctypes
+
+    kinds = ("call", "exception", "line", "return", "c_call", "c_exception", "c_return")
+    made_for_trace = "Trace" in set_name
+
+    def callback(_, frame, kind, argument):
+        if kind >= 4:
+            recorder(frame, kinds[kind], ctypes.cast(argument, ctypes.py_object).value)
+        else:
+            recorder(frame, kinds[kind], None)
+        return 0
+
+    kept = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.py_object, ctypes.c_int,
+                             ctypes.c_void_p)(callback)
+    function = getattr(ctypes.pythonapi, set_name)
+    function.restype = None
+    function.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    address = ctypes.cast(kept, ctypes.c_void_p)
+
+    def here(its):
+        function(address if its else None, None)
+
+    def in_thread(frame, event, argument):
+        """Python's own hook of a new thread: at its first event ours takes over."""
+        here(True)
+        if event != "call" or not made_for_trace:
+            recorder(frame, event, argument)
+
+    def in_new_threads(its):
+        first_set(in_thread if its else None)
+
+    in_new_threads.kept = kept
+    return in_new_threads, here
+
+
 def find(name):
     """(case, what prepares it)"""
     module = agent_cases if hasattr(agent_cases, "case_" + name) else cases
@@ -95,11 +134,14 @@ def main():
     for _, _, prepare in chosen:
         prepare()
     events = {}
-    recorder, tracing = {
-        "plain": (None, None),
-        "functions": (function_recorder(events), (threading.setprofile, sys.setprofile)),
-        "lines": (line_recorder(events), (threading.settrace, sys.settrace)),
-    }[mode]
+    recorder = tracing = None
+    if mode == "functions":
+        recorder, tracing = function_recorder(events), (threading.setprofile, sys.setprofile)
+    elif mode == "lines":
+        recorder, tracing = line_recorder(events), (threading.settrace, sys.settrace)
+    if recorder and sys.version_info < (3, 11):
+        tracing = in_c(recorder, "PyEval_SetProfile" if mode == "functions" else "PyEval_SetTrace",
+                       tracing[0])
     stage.ready()
     stage.wait_go()
     for name, function, _ in chosen:
