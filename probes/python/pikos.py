@@ -323,9 +323,9 @@ class _Tracer:
         if not trace:
             raise OSError("pikos-trace is gone")
         words, self.fd, self.size = monitor.recorder.start()
-        self.monitor, self.focus, self.text = monitor, monitor.focus(), b""
+        self.monitor, self.words, self.text = monitor, monitor.words, b""
         self.command = [trace, monitor.kind, "--regions", "-v", *words]
-        for each in self.focus:
+        for each in self.words:
             self.command += ["--focused-on", each]
         if not any(word.startswith("--source") for word in monitor.options):
             self.command += ["--source", "agent"]  # every version, and C calls as Pikos has them
@@ -357,7 +357,9 @@ class _Tracer:
         poll.register(fd, select.POLLIN)
         while not (wanted and any(wanted in line for line in self.text.split(b"\n")[:-1])):
             left = min(max(0, deadline - time.monotonic()), 1000)
-            if not poll.poll(left * 1000) and not left:
+            if not poll.poll(left * 1000):
+                if left:
+                    continue
                 return False
             got = os.read(fd, 1 << 16)
             if not got:
@@ -445,11 +447,14 @@ def _end_tracer():
 
 @_marked
 def _is_ours(monitor):
-    """At the outermost entry of a monitor: are its records for us to see to? To find out that they
-    are not must not be seen: a region of somebody else may be open."""
+    """At the outermost entry of a monitor: is there something to be done for its records? To find
+    out that there is not must not be seen, since a region of somebody else may be open, and is to
+    be quick. A semaphore that is down says that our pikos-trace has ended."""
     if not _tracer:
-        return not _semaphore
-    if _tracer.monitor is monitor or not _tracer.monitor.open:
+        return not _semaphore and not monitor.is_over
+    if _tracer.monitor is monitor:
+        return not _semaphore or _tracer.words is not monitor.words
+    if not _tracer.monitor.open:
         return True
     _say("a second monitor records nothing while the first is inside of a region")
     return False
@@ -457,13 +462,9 @@ def _is_ours(monitor):
 
 def _drive(monitor):
     """Have the records of a monitor made, whose region is the only one that is open."""
-    tracer = _tracer
-    if tracer and not tracer.alive():  # by --max-records, by --duration, or killed
-        tracer.monitor.is_over = True
-        _end_tracer()
-    elif tracer and tracer.monitor is monitor and tracer.focus == monitor.focus():
-        return
-    elif tracer:
+    if _tracer:
+        if not _semaphore or not _tracer.alive():  # --max-records, --duration, or killed
+            _tracer.monitor.is_over = True
         _end_tracer()
     if not _semaphore and not monitor.is_over:  # else somebody else's
         _start(monitor)
@@ -526,27 +527,18 @@ class Monitor:
             focus_on = [focus_on]
         self.kind = kind
         self.recorder = recorder or screen()
-        self.focus_on = list(focus_on or ())
         self.include_decorated = include_decorated
         self.options = [str(word) for word in options]
         self.decorates = False
         self.open = 0  # regions of all threads, while we may start a pikos-trace
         self.is_over = False  # its pikos-trace was refused, or has ended by itself
         self.totals = None
-        self._words = {}
-        self.focus()  # complain here, not in a region
+        self.words = [_focus_word(each) for each in focus_on or ()]  # of --focused-on
         self.enable, self.leave, self.idle = _ends(self)
         self.disable = self.idle[0]
         type(self).__enter__ = staticmethod(self.enable)
         type(self).__exit__ = staticmethod(self.idle[1])
         _prepare()
-
-    def focus(self):
-        """What --focused-on is given."""
-        for each in self.focus_on:
-            if each not in self._words:
-                self._words[each] = _focus_word(each)
-        return [self._words[each] for each in self.focus_on]
 
     def close(self):
         """End the pikos-trace that was started for it. A later region starts another."""
@@ -569,8 +561,7 @@ class Monitor:
         if isinstance(function, type) or not callable(function):
             raise TypeError(f"cannot monitor {function!r}: it is no function")
         if include_decorated:
-            self.focus_on.append(function)
-            self.focus()
+            self.words = [*self.words, _focus_word(function)]
         self.decorates = True
         flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
         if flags & 0x200:  # CO_ASYNC_GENERATOR

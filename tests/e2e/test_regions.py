@@ -437,6 +437,40 @@ print(pikos.state())
 
 
 @test()
+def test_regions_drive_ended(context):
+    """A pikos-trace that ends before its region does, as it was told to or by a kill -9."""
+    done = run_script(context, """
+import os, pikos
+
+def inside(): pass
+
+def recorder(name):
+    return pikos.monitor_functions(recorder=pikos.csvfile(name),
+                                   options=["--max-records", "2", "--no-c-calls"])
+
+two = recorder("two.csv")
+two_decorates = two(inside)
+two_decorates()
+pikos._tracer.process.wait()
+for _ in range(3):
+    two_decorates()
+assert two.totals["written"] == 2, two.totals
+killed = recorder("killed.csv")
+with killed:
+    pikos._tracer.process.kill()
+    pikos._tracer.process.wait()
+    inside()
+assert killed.totals is None
+with recorder("after.csv") as after:
+    inside()
+assert after.totals["written"] == 2, after.totals
+""")
+    equal(done.stderr, "", "standard error")
+    for name in ("two.csv", "after.csv"):
+        same(names(read_csv(context.path(name), "functions")), tree("inside"), name)
+
+
+@test()
 def test_regions_module(context):
     """What the wrappers do to functions, under every interpreter, without a tracer."""
     known = interpreters.known()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Regions of probes/python/pikos.py, or of a C library: usage regions.py {python,lines,late,fork,C}.
+"""Regions of probes/python/pikos.py, or of a C library: see run_*.
 
 What is called `inside` runs inside of regions only, `outside` outside only. test_regions.py knows
 what is to be recorded.

@@ -368,7 +368,7 @@ def focus_words():
     raises(TypeError, pikos.monitor_lines, "x.csv")
     every = pikos.monitor_lines(focus_on=["x"], include_decorated=True)
     every(plain)
-    assert every.focus() == ["x", word(plain)]
+    assert every.words == ["x", word(plain)]
 
 
 def recorders():
