@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
 import harness  # noqa: E402
 
 PYTHON = "/usr/bin/python3.11"
-TRACER = os.path.join(BUILD, "pikos-trace")
+TRACER = os.environ.get("PIKOS_TRACE") or os.path.join(BUILD, "pikos-trace")
 FLOOR = os.path.join(BUILD, "tests", "bench", "floor")
 DEADLINE = 120  # seconds, for anything that should take far less
 
