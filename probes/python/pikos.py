@@ -383,6 +383,8 @@ class _Tracer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        if self.process.returncode < 0:
+            _await_keeper()
         self.process.stderr.close()
         _permit(0)
         if self.fd is not None:
@@ -400,6 +402,16 @@ class _Tracer:
         self.process.stderr.close()
         if self.fd is not None:
             os.close(self.fd)
+
+
+def _await_keeper():
+    """A pikos-trace that was killed leaves a process that detaches: until then it looks as if
+    somebody else were attached, who may be."""
+    import time
+
+    deadline = time.monotonic() + 2
+    while _semaphore and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 def _permit(pid):
