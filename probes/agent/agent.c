@@ -2,13 +2,18 @@
 /*
  * The library's one entry, and who does what when.
  *
- *   START           checks what can be checked without the GIL, then hooks at once (AGENT_AT_START)
- *                   or starts the helper, which hooks as soon as it has the GIL
- *   helper          a thread, while a session is on: every AGENT_TICK_MS it hands over what is
- * there and looks whether the tracer is; it takes the GIL only for what needs it the producer any
- * thread with the GIL at an event: agent__attention Python's end    our atexit function: from there
- * on nobody asks for the GIL the process's   a destructor hands over; os._exit and the like are
- * wrapped (wraps.c) fork            the parent hands over first; the child has no session
+ * - START checks what can be checked without the GIL, then hooks at once (AGENT_AT_START) or starts
+ *   the helper, which hooks as soon as it has the GIL.
+ *
+ * - The helper is a thread, while a session is on: every AGENT_TICK_MS it hands over what is there
+ *   and looks whether the tracer is; it takes the GIL only for what needs it.
+ *
+ * - The producer is any thread with the GIL at an event: agent__attention.
+ *
+ * - Python's end is told by atexit: from there on nobody asks for the GIL. At the process's end a
+ *   destructor hands over; os._exit and the like are wrapped (wraps.c).
+ *
+ * - Fork: the parent hands over first; the child has no session.
  */
 #include "agent.h"
 

@@ -153,6 +153,15 @@ static inline size_t thread_next_offset(void)
 	return 8;
 }
 
+/*
+ * 3.11 puts a new thread's state at the head of the list before it fills it in, without the GIL;
+ * its _initialized is set last. Others fill it in first.
+ */
+static inline bool thread_is_complete(const void *thread, int minor)
+{
+	return minor != 11 || __atomic_load_n((const int32_t *)thread + 6, __ATOMIC_ACQUIRE);
+}
+
 /* c_profilefunc of a PyThreadState; then c_tracefunc, c_profileobj, c_traceobj. */
 static inline size_t thread_hooks_offset(int minor)
 {

@@ -41,6 +41,8 @@ static void free_entry(void *pointer)
 
 	if (!entry)
 		return;
+	if (entry->flags & ENTRY_LOCAL)
+		hooks_lines__forget(entry);
 	for (callee = entry->callees; callee; callee = next) {
 		next = callee->next;
 		give_back_id(callee->id, callee->epoch == names.epoch);

@@ -20,6 +20,7 @@ enum entry_flag {
 	ENTRY_FOCUSED = 1 << 0,
 	ENTRY_WINDOW = 1 << 1,	    /* the <module> of the script */
 	ENTRY_REGION_MARK = 1 << 2, /* makes regions: is none of their events */
+	ENTRY_LOCAL = 1 << 3,	    /* has local events: hooks_lines.c */
 };
 
 /* A C function called from a code object: its id means (its name, the caller's file). */

@@ -93,6 +93,19 @@ void python__restore_error(struct python_error *error)
 	errno = error->number;
 }
 
+void *python__first_thread(void)
+{
+	void *interpreter = py.PyInterpreterState_Main();
+	void *thread = py.PyInterpreterState_ThreadHead(interpreter);
+
+	/* Whoever fills it in needs a moment and nothing of ours. */
+	while (thread && !thread_is_complete(thread, py.minor)) {
+		system__yield();
+		thread = py.PyInterpreterState_ThreadHead(interpreter);
+	}
+	return thread;
+}
+
 /* ------------------------------------------------------------------ objects of our own */
 
 struct callable {

@@ -76,6 +76,8 @@ struct type_spec {
 	X(void *, PyCode_NewEmpty, (const char *, const char *, int))              \
 	X(void *, PyEval_GetFrame, (void))                                         \
 	X(void *, PyFrame_GetCode, (void *))                                       \
+	X(void *, PyFrame_GetBack, (void *))                                       \
+	X(void *, PyThreadState_GetFrame, (void *))                                \
 	X(int, PyFrame_GetLineNumber, (void *))
 
 /* X(name): objects that every version has. */
@@ -118,6 +120,12 @@ struct python_error {
 
 void python__save_error(struct python_error *error);
 void python__restore_error(struct python_error *error);
+
+/*
+ * The newest thread state of the main interpreter; the caller holds the GIL, so that none goes, but
+ * others may come. The rest by PyThreadState_Next. NULL: none.
+ */
+void *python__first_thread(void);
 
 /* An object whose call is this function's; it may be called for ever. NULL: no memory. */
 void *python__new_callable(vectorcall_function function);

@@ -53,7 +53,12 @@ struct hooks {
 	void (*tick)(void); /* NULL: not needed. Without the GIL, once per tick */
 };
 
-extern const struct hooks hooks_monitoring, hooks_profile, hooks_trace, hooks_old_probes;
+extern const struct hooks hooks_monitoring, hooks_profile, hooks_trace, hooks_lines,
+	hooks_old_probes;
+
+struct code_entry;
+/* A code object with ENTRY_LOCAL goes. The caller holds the GIL. */
+void hooks_lines__forget(const struct code_entry *entry);
 
 /* Whether the caller is the helper thread. */
 bool session__is_helper(void);

@@ -202,7 +202,7 @@ static void drop_dead_chains(void)
 
 	while (*at) {
 		struct chain *chain = *at;
-		void *thread = py.PyInterpreterState_ThreadHead(state.interpreter);
+		void *thread = python__first_thread();
 
 		while (thread && thread != chain->thread)
 			thread = py.PyThreadState_Next(thread);
@@ -225,7 +225,7 @@ static void adopt(bool expected)
 		return;
 	if (state.chains && !expected)
 		drop_dead_chains();
-	thread = py.PyInterpreterState_ThreadHead(state.interpreter);
+	thread = python__first_thread();
 	for (; thread; thread = py.PyThreadState_Next(thread)) {
 		if (!is_to_be_hooked(thread))
 			continue;
@@ -303,8 +303,7 @@ int thread_hooks__install(const struct thread_hook *hook)
 		return -AGENT_UNKNOWN_VERSION;
 	}
 	wraps__set_watchers(adopt_expected, hook->is_trace);
-	for (void *thread = py.PyInterpreterState_ThreadHead(state.interpreter); thread;
-	     thread = py.PyThreadState_Next(thread))
+	for (void *thread = python__first_thread(); thread; thread = py.PyThreadState_Next(thread))
 		if (is_to_be_hooked(thread))
 			hook_thread(thread);
 	return 0;
@@ -317,8 +316,7 @@ void thread_hooks__remove(void)
 	if (!state.hook)
 		return;
 	wraps__set_watchers(NULL, false);
-	for (thread = py.PyInterpreterState_ThreadHead(state.interpreter); thread;
-	     thread = py.PyThreadState_Next(thread))
+	for (thread = python__first_thread(); thread; thread = py.PyThreadState_Next(thread))
 		unhook_thread(thread);
 	state.hook = NULL;
 	while (state.chains)
