@@ -66,12 +66,15 @@ static const struct hooks *choose_hooks(void)
 	return compat_has_monitoring(py.minor) ? &hooks_monitoring : &hooks_profile;
 }
 
-/* Those that share the interpreter but are not seen. */
+static void *newest_interpreter; /* when they were last counted; only compared */
+
+/* Say how many share the process but are not seen. The caller holds the GIL. */
 static void say_interpreters(void)
 {
 	int n = -1; /* the main one is */
 
-	for (void *it = py.PyInterpreterState_Head(); it; it = py.PyInterpreterState_Next(it))
+	newest_interpreter = py.PyInterpreterState_Head();
+	for (void *it = newest_interpreter; it; it = py.PyInterpreterState_Next(it))
 		n++;
 	if (n > 0)
 		buffer__say(WIRE_SLOT_NOTICE, WIRE_NOTICE_INTERPRETERS, n);
@@ -219,12 +222,18 @@ static void leave_python(void)
 
 static void look_after(void)
 {
-	if (!hooks->look || !enter_python())
+	bool counts, adopts;
+
+	if (!enter_python())
 		return;
-	if (hooks->look()) {
+	counts = py.PyInterpreterState_Head() != newest_interpreter;
+	adopts = hooks->look && hooks->look();
+	if (counts || adopts) {
 		int kept = py.PyGILState_Ensure();
 
-		if (session.hooks_are_in)
+		if (session.hooks_are_in && counts)
+			say_interpreters();
+		if (session.hooks_are_in && adopts)
 			hooks->adopt();
 		py.PyGILState_Release(kept);
 	}
