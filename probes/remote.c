@@ -23,15 +23,16 @@
 #define PTRACE_EVENT_STOP 128
 #endif
 
-#define TICK_SIGNAL SIGRTMAX   /* nobody else's */
-#define TICK_NS	    2000000    /* how late a deadline is noticed */
-#define STOP_NS	    500000000  /* a thread stops once it has a CPU, unless deep in the kernel */
-#define CALL_NS	    2000000000 /* a call that waits for a lock for so long will not get it */
-#define RED_ZONE    128	       /* below the stack pointer a leaf function keeps things, too */
-#define MAX_XSTATE  (64 << 10) /* bytes of vector registers; AMX makes 11 KiB */
-#define RETURN_TO   0	       /* nothing is ever mapped there: vm.mmap_min_addr */
-#define FLAG_TRAP   (1 << 8)   /* of rflags */
-#define FLAG_DOWN   (1 << 10)  /* of rflags: string instructions go downwards */
+#define TICK_SIGNAL SIGRTMAX	/* nobody else's */
+#define TICK_NS	    2000000	/* how late a deadline is noticed */
+#define STOP_NS	    500000000	/* a thread stops once it has a CPU, unless deep in the kernel */
+#define CALL_NS	    2000000000	/* a call that waits for a lock for so long will not get it */
+#define ENDLESS_NS  30000000000 /* nor will one that runs for so long end */
+#define RED_ZONE    128		/* below the stack pointer a leaf function keeps things, too */
+#define MAX_XSTATE  (64 << 10)	/* bytes of vector registers; AMX makes 11 KiB */
+#define RETURN_TO   0		/* nothing is ever mapped there: vm.mmap_min_addr */
+#define FLAG_TRAP   (1 << 8)	/* of rflags */
+#define FLAG_DOWN   (1 << 10)	/* of rflags: string instructions go downwards */
 
 /* The kernel's own, seen by tracers only: the system call is to be restarted. */
 #define ERESTARTSYS	      512
@@ -414,12 +415,15 @@ static bool is_sent_by_kernel(const struct remote *remote)
 }
 
 /* A stop that is not the function's return. */
-static int handle_stop(struct remote *remote, int status, bool is_late)
+static int handle_stop(struct remote *remote, int status, uint64_t started)
 {
+	uint64_t since = now_ns() - started;
 	int number = WSTOPSIG(status);
 
 	if (status >> 16) /* ours, or that of its user: it stops for good once it is let go */
-		return is_late && waits_for_lock(remote) ? -ETIMEDOUT : resume(remote, 0);
+		return since > ENDLESS_NS || (since > CALL_NS && waits_for_lock(remote))
+			       ? -ETIMEDOUT
+			       : resume(remote, 0);
 	if (mask_for_calls() >> (number - 1) & 1)
 		return resume(remote, number); /* SIGSTOP: no mask keeps it off */
 	if (is_sent_by_kernel(remote))
@@ -431,14 +435,12 @@ static int handle_stop(struct remote *remote, int status, bool is_late)
 /* Until the function has returned, which is a fault at RETURN_TO. */
 static int wait_return(struct remote *remote, struct user_regs_struct *registers)
 {
-	uint64_t deadline = now_ns() + CALL_NS;
-	bool is_late = false;
+	uint64_t started = now_ns(), deadline = started + CALL_NS;
 	int status = 0, err;
 
 	for (;;) {
 		err = wait_stop(remote, &status, deadline);
 		if (err == -ETIMEDOUT) {
-			is_late = true;
 			deadline += CALL_NS;
 			if (ptrace(PTRACE_INTERRUPT, remote->tid, NULL, NULL))
 				return -errno;
@@ -450,7 +452,7 @@ static int wait_return(struct remote *remote, struct user_regs_struct *registers
 			return err;
 		if (!(status >> 16) && WSTOPSIG(status) == SIGSEGV && registers->rip == RETURN_TO)
 			return 0;
-		err = handle_stop(remote, status, is_late);
+		err = handle_stop(remote, status, started);
 		if (err)
 			return err;
 	}

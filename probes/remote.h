@@ -45,7 +45,8 @@ const struct remote_place *remote__place(const struct remote *remote);
  * @brief Call a function there.
  * @param stack top of a stack for it, or 0: below what the thread itself uses
  * @return 0; -ESRCH: it has ended or runs another program; -EFAULT: the function crashed, and
- * remote__release undoes what it can; -ETIMEDOUT: it waits for a lock and was taken out of there
+ * remote__release undoes what it can; -ETIMEDOUT: it waits for a lock, or does not end, and was
+ * taken out of there
  */
 int remote__call(struct remote *remote, uint64_t function, const uint64_t *args, int n,
 		 uint64_t stack, uint64_t *result);

@@ -314,6 +314,7 @@ static int attach(struct session *session, int index)
 		log_refusal(target, &attached.why, err);
 		return err;
 	}
+	target->agent = false; /* of the program before, if there was one */
 	session->awaits_main = attached.result == KEEPER_WILL_STOP && attached.agent;
 	if (attached.result != KEEPER_ATTACHED)
 		return 0;

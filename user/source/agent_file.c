@@ -38,7 +38,7 @@ static void own_directory(char *dir, size_t size)
 int agent_file__open(char *path, size_t size)
 {
 	static const char *const installed[] = {"/usr/local/lib/pikos/", "/usr/lib/pikos/"};
-	const char *named = getenv("PIKOS_AGENT");
+	const char *named = secure_getenv("PIKOS_AGENT");
 	char dir[4096];
 	int fd;
 
