@@ -7,7 +7,7 @@
 #include "source/agent.h"
 
 #define LOOK_EVERY_MS 2
-#define HOOKED_WITHIN 1000000000ull /* ns; longer only if a C call keeps the GIL */
+#define HOOKED_WITHIN 5000000000ull /* ns; longer only if a C call keeps the GIL */
 #define ENDED_WITHIN  500000000ull
 #define RESENT_WITHIN 1000000000ull /* then its answer was lost, too */
 
