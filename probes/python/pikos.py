@@ -64,7 +64,7 @@ What happens in a region
     A file is written anew by the first region of a recorder and appended to by later ones; their
     indices start from 0 again. One monitor of a process records at a time: regions of a second
     one count for nothing while the first is inside. Forked children mark regions, but start no
-    pikos-trace.
+    pikos-trace; nor do other processes for a file that is being written.
 """
 
 import functools
@@ -256,24 +256,35 @@ class _Recorder:
         self.used = False
 
     def start(self):
-        """Return (words, descriptor to pass on or None, size of the file so far)."""
+        """Return (words, descriptor of the file or None, its size if it is to be appended to)."""
         words = ["--recording", self.recording, *self.words]
-        if self.path in (None, "-"):
-            return words + (["-o", "-"] if self.path else []), None, 0
-        if self.used:
-            try:
-                flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-                fd = os.open(self.path, flags)
-                return [*words, "-o", f"/dev/fd/{fd}"], fd, os.fstat(fd).st_size
-            except FileNotFoundError:
-                pass
+        if self.path is None:
+            return words, None, 0
+        if self.path == "-" or (os.path.exists(self.path) and not os.path.isfile(self.path)):
+            return [*words, "-o", self.path], None, 0
+        fd = self._own()
+        size = os.fstat(fd).st_size if self.used else 0
         self.used = True
-        return [*words, "-o", self.path], None, 0
+        return [*words, "-o", f"/dev/fd/{fd}" if size else self.path], fd, size
+
+    def _own(self):
+        """Open the file for us alone: a process that multiprocessing has started runs the same
+        code, and would empty it."""
+        import fcntl
+
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(self.path, flags, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            raise OSError(f"another process writes '{self.path}'") from error
+        return fd
 
     def join(self, fd, size):
         """What was appended starts with a header like the file's: take it out."""
         header = b"".join(os.pread(fd, 1 << 16, 0).splitlines(True)[:self.header_lines])
-        if not size or os.pread(fd, len(header), size) != header:
+        if os.pread(fd, len(header), size) != header:
             return
         with open(self.path, "r+b") as stream:
             at, chunk = size, b"?"
@@ -336,7 +347,7 @@ class _Tracer:
         # Its own session: Ctrl-C is for the program, which may go on.
         self.process = subprocess.Popen(
             self.command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-            pass_fds=() if self.fd is None else (self.fd,), start_new_session=True)
+            pass_fds=(self.fd,) if self.size else (), start_new_session=True)
         _permit(self.process.pid)
         # With a handshake it starts when a consumer comes.
         within = float("inf") if "--zmq-wait" in words else _WITHIN
@@ -388,7 +399,8 @@ class _Tracer:
         self.process.stderr.close()
         _permit(0)
         if self.fd is not None:
-            self.monitor.recorder.join(self.fd, self.size)
+            if self.size:
+                self.monitor.recorder.join(self.fd, self.size)
             os.close(self.fd)
         for line in self.text.decode(errors="backslashreplace").splitlines():
             if line.startswith("seen="):

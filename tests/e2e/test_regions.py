@@ -58,8 +58,8 @@ def names(rows):
     return [(event.kind, event.function) for event in events(rows)]
 
 
-def recorded(context):
-    return names(read_csv(context.path("records.csv"), "functions"))
+def recorded(context, name="records.csv"):
+    return names(read_csv(context.path(name), "functions"))
 
 
 def same(actual, expected, what):
@@ -444,6 +444,32 @@ print(pikos.state())
                        PIKOS_AGENT=agent(context))
     equal(wrong.stderr.splitlines()[0][:len("pikos: pikos-trace: ")], "pikos: pikos-trace: ",
           "what is said of a refusal")
+
+
+@test()
+def test_regions_drive_processes(context):
+    """Processes that multiprocessing starts run the same code, and leave the file alone."""
+    text = """
+import multiprocessing, pikos
+
+@pikos.monitor_functions(recorder=pikos.csvfile("calls.csv"), options=["--no-c-calls"])
+def inside(number):
+    return number
+
+def other(number):
+    return inside(number)
+
+if __name__ == "__main__":
+    inside(1)
+    for method in "spawn", "fork":
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            assert pool.map(other, [2]) == [2]
+    inside(3)
+"""
+    done = run_script(context, text)
+    equal(done.stderr, f"pikos: cannot record: another process writes "
+          f"'{context.path('calls.csv')}'\n", "standard error")
+    same(recorded(context, "calls.csv"), tree("inside", "inside"), "records of the first process")
 
 
 @test()

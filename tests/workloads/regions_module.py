@@ -376,23 +376,33 @@ def recorders():
     assert pikos.zmq("tcp://127.0.0.1:7", pattern="push", wait=True).start()[0] == \
         "--recording zmq --zmq-endpoint tcp://127.0.0.1:7 --zmq-pattern push --zmq-wait".split()
     name = os.path.abspath("joined.csv")
-    words = ["--recording", "csv", "-o", name]
     recorder = pikos.csvfile("joined.csv")
     try:
-        assert recorder.start() == (words, None, 0)
+        words, fd, size = recorder.start()
+        assert (words, size) == (["--recording", "csv", "-o", name], 0)
+        assert "another process writes" in str(raises(OSError, pikos.csvfile(name).start))
+        os.close(fd)
         with open(name, "wb") as stream:
             stream.write(b"a,b\r\n1,2\r\n")
         for row in (b"3,4\r\n", b"x" * (3 << 20), b""):
             words, fd, size = recorder.start()
-            assert words[-1] == f"/dev/fd/{fd}"
+            assert words[-1] == f"/dev/fd/{fd}" and size == os.path.getsize(name)
             os.write(fd, b"a,b\r\n" + row)
             recorder.join(fd, size)
             os.close(fd)
         with open(name, "rb") as stream:
             assert stream.read() == b"a,b\r\n1,2\r\n3,4\r\n" + b"x" * (3 << 20)
+        os.unlink(name)  # then it is begun anew
+        words, fd, size = recorder.start()
+        assert words[-1] == name and not size
+        os.close(fd)
+        os.unlink(name)
+        os.symlink("elsewhere", name)
+        raises(OSError, recorder.start)
     finally:
         os.unlink(name)
-    assert recorder.start()[1] is None  # the file is gone: from the beginning
+    assert pikos.textfile("/dev/null").start() == (
+        ["--recording", "text", "-o", "/dev/null"], None, 0)
 
 
 os.chdir(os.path.dirname(os.path.abspath(__file__)))
