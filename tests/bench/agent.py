@@ -2,7 +2,9 @@
 """What the agent costs, by interpreter; trials as those of trials.py.
 
 All that is compared within a round is measured in one process, one after the other: bare,
-cProfile, traced, bare again. Recordings go to memory (/dev/shm) unless a disk is the subject.
+cProfile, traced, bare again; each in slices of which the best counts, since what else the machine
+does, on the other thread of the same core too, only ever adds. A slice holds some hundred batches.
+Recordings go to memory (/dev/shm) unless a disk is the subject.
 """
 
 import json
@@ -46,22 +48,22 @@ def collect(rounds):
 
 def one_kind(target, path, unit, count, monitor, *arguments):
     """bare, cProfile's and ours, ns per unit, wall and CPU; and what the loader used."""
-    target.typical(unit, count)  # the first code to run warms up
-    bare = target.typical(unit, count)
-    profiled = target.typical({"calls": "cprofile", "ccalls": "cprofile_ccalls"}[unit], count) \
+    target.bare(unit, count)  # the first code to run warms up
+    bare = target.bare(unit, count)
+    profiled = target.bare({"calls": "cprofile", "ccalls": "cprofile_ccalls"}[unit], count) \
         if unit != "lines" else None
-    target.typical(unit, count)  # it is made bare again
-    before = target.typical(unit, count)
+    target.bare(unit, count)  # it is made bare again
+    before = target.bare(unit, count)
     with traced(target, path, monitor, *arguments) as tool:
-        found = target.typical(unit, count)
+        found = target.bare(unit, count)
         cpu = tool.end() - tool.cpu_attached
         totals = tool.totals()
     events = count if unit == "lines" else 2 * count
     if totals["seen"] < events:
         raise Failed(f"{totals['seen']} events seen of {events}")
     os.unlink(path)
-    target.typical(unit, count)
-    after = target.typical(unit, count)
+    target.bare(unit, count)
+    after = target.bare(unit, count)
     base = [statistics.mean(values) for values in zip(before, after)]
     result = {"bare": base[0], "bare_cpu": base[1], "added": found[0] - base[0],
               "added_cpu": found[1] - base[1], "lost": totals["lost"],
@@ -105,11 +107,11 @@ def lost(interpreter, path, runs, quick):
 
 def paired(target, count, while_):
     """Speed while something, over the mean of the bare speeds before and after it; CPU time."""
-    target.typical("calls", count)
-    before = target.typical("calls", count)[1]
+    target.bare("calls", count)
+    before = target.bare("calls", count)[1]
     during = while_()
-    target.typical("calls", count)
-    after = target.typical("calls", count)[1]
+    target.bare("calls", count)
+    after = target.bare("calls", count)[1]
     return during / statistics.mean((before, after))
 
 
@@ -123,14 +125,14 @@ def outside(interpreter, path, runs, quick):
         with Target(interpreter) as target:
 
             def never():
-                return target.typical("calls", count)[1]
+                return target.bare("calls", count)[1]
 
             def while_focused(entered):
                 with traced(target, path, "functions", "--focused-on", "warm") as tool:
                     if entered:
                         target.ask("warm", 10)
-                    target.typical("calls", count)
-                    speed = target.typical("calls", count)[1]
+                    target.bare("calls", count)
+                    speed = target.bare("calls", count)[1]
                     tool.end()
                     if bool(tool.totals()["seen"]) != entered:
                         raise Failed(f"{tool.totals()['seen']} events seen")
@@ -152,16 +154,16 @@ def loaded(interpreter, path, runs, quick):
         found = {}
         for name in ("nothing", "loaded"):
             with Target(interpreter) as target:
-                target.typical("calls", count)
-                before = target.typical("calls", count)[1]
+                target.bare("calls", count)
+                before = target.bare("calls", count)[1]
                 if name == "loaded":
                     with traced(target, path, "functions") as tool:
                         target.ask("warm", 100)
                         tool.end()
                     wait_until(lambda: tasks(target.pid) == 1, "the end of the agent's thread")
                     os.unlink(path)
-                target.typical("calls", count)
-                found[name] = target.typical("calls", count)[1] / before
+                target.bare("calls", count)
+                found[name] = target.bare("calls", count)[1] / before
         rounds.append(found)
     return collect(rounds)
 

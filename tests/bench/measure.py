@@ -122,11 +122,6 @@ class Target:
         found = self.ask(command, count, slices)
         return tuple(min(column) * slices / count for column in zip(*found))
 
-    def typical(self, command, count, slices=20):
-        """(wall ns, CPU ns) per unit, of the median slice: a slice that had to wait is none."""
-        found = self.ask(command, count, slices)
-        return tuple(statistics.median(column) * slices / count for column in zip(*found))
-
     def semaphores(self):
         return harness.semaphores(self.pid, PYTHON)
 
