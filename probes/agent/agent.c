@@ -357,16 +357,25 @@ static void child_forked(void)
 
 static bool is_set_up;
 
+/* Once per process; by threads without the GIL, too. */
 static int set_up(void)
 {
-	if (is_set_up)
+	static struct lock lock;
+	int err = 0;
+
+	if (__atomic_load_n(&is_set_up, __ATOMIC_ACQUIRE))
 		return 0;
-	if (!system__init())
-		return -AGENT_NOT_PYTHON;
-	if (!threads__init() || !system__at_fork(before_fork, parent_forked, child_forked))
-		return -AGENT_NO_MEMORY;
-	is_set_up = true;
-	return 0;
+	lock__take(&lock);
+	if (is_set_up)
+		err = 0;
+	else if (!system__init())
+		err = -AGENT_NOT_PYTHON;
+	else if (!threads__init() || !system__at_fork(before_fork, parent_forked, child_forked))
+		err = -AGENT_NO_MEMORY;
+	else
+		__atomic_store_n(&is_set_up, true, __ATOMIC_RELEASE);
+	lock__release(&lock);
+	return err;
 }
 
 static int copy_config(const struct agent_config *config)
@@ -457,7 +466,7 @@ __attribute__((noinline)) static void hit_leave(void)
 
 static void enter_or_leave(bool enter)
 {
-	struct agent_thread *thread = is_set_up || !set_up() ? threads__own() : NULL;
+	struct agent_thread *thread = set_up() ? NULL : threads__own();
 
 	if (thread && enter)
 		focus__enter_region(thread);

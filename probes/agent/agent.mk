@@ -27,3 +27,5 @@ $(B)/tests/libpikos-agent-test.so: $(AGENT_SRC) $(wildcard probes/agent/*.h) tes
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(filter-out -MMD -MP,$(AGENT_CFLAGS)) -DAGENT_TEST $(AGENT_LDFLAGS) -o $@ \
 		$(AGENT_SRC) tests/agent/sink.c
+
+$(B)/tests/test_agent: | $(B)/tests/libpikos-agent-test.so

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "bpf/wire.h"
+#include "probes/agent/session.h"
 #include "probes/agent/test_hook.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -15,6 +16,7 @@ extern volatile unsigned short pikos_batch_semaphore, pikos_run_semaphore, pikos
 
 EXPORT int agent_test_fd = -1;
 EXPORT uint64_t agent_test_events;
+EXPORT int agent_test_resend_is_known(void);
 EXPORT void agent_test_set(unsigned short run, unsigned short resend);
 
 void agent_test_batch(const struct wire_batch *batch)
@@ -41,4 +43,10 @@ void agent_test_set(unsigned short run, unsigned short resend)
 	pikos_batch_semaphore = run;
 	pikos_run_semaphore = run;
 	pikos_resend_semaphore = resend;
+}
+
+/* Whether the agent has seen that `resend` fell. */
+int agent_test_resend_is_known(void)
+{
+	return !session.resend_was_asked;
 }

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What an end-to-end test cannot reach: the agent's own states, in one interpreter, in seconds.
+
+Usage: AGENT=build/tests/libpikos-agent-test.so PYTHON tests/agent/selftest.py
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import unittest
+import warnings
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from driver import (AT_START, BUSY, C_CALLS, EACH, FOCUS, LINES, OLD_PROBES,  # noqa: E402
+                    QUALIFIED, REGION_ENTER, REGION_LEAVE, REGIONS, REPLACED, RESENT, TIMES,
+                    UNKNOWN_VERSION, WINDOW, Session, library, rule, start, wait_for)
+
+HERE = os.path.basename(__file__)
+HAS_MONITORING = sys.version_info >= (3, 12)
+BOTH = (0, LINES)
+
+
+def leaf():
+    return divmod(3, 2)
+
+
+def outer():
+    leaf()
+    leaf()
+    return 2
+
+
+def other():
+    return leaf()
+
+
+class Holder:
+    def method(self):
+        return 1
+
+
+OUTER = [("call", "outer"), *[("call", "leaf"), ("return", "leaf")] * 2, ("return", "outer")]
+
+
+def count(session, name, kind="call"):
+    return session.of(name).count((kind, name))
+
+
+class Agent(unittest.TestCase):
+    def entered(self, session, flags):
+        """Runs of outer()."""
+        return count(session, "outer", "line") / 3 if flags & LINES else count(session, "outer")
+
+    def test_helper_hooks_and_goes(self):
+        with Session() as session:
+            outer()
+        self.assertEqual(session.of("outer", "leaf"), OUTER)
+        wait_for(lambda: len(os.listdir("/proc/self/task")) == threading.active_count(),
+                 "end of the helper")
+        if HAS_MONITORING:
+            self.assertEqual([sys.monitoring.get_tool(i) for i in range(6)], [None] * 6)
+        self.assertIsNone(sys.getprofile())
+        self.assertIsNone(sys.gettrace())
+
+    def test_c_calls(self):
+        with Session(C_CALLS | AT_START) as session:
+            outer()
+        self.assertEqual(session.of("divmod"), [("c_call", "divmod"), ("c_return", "divmod")] * 2)
+
+    def test_focus(self):
+        for flags in (0, C_CALLS):
+            with Session(FOCUS | AT_START | flags, [rule("outer", [HERE])]) as session:
+                for _ in range(50):
+                    other()
+                outer(), other(), outer()
+            self.assertEqual(session.of("outer", "leaf", "other"), OUTER * 2)
+
+    def test_focus_of_lines(self):
+        first = outer.__code__.co_firstlineno
+        with Session(FOCUS | LINES | AT_START, [rule("outer", [HERE])]) as session:
+            other(), outer(), other(), outer()
+        self.assertEqual([event[3] for event in session.events],
+                         [first + 1, first + 2, first + 3] * 2)
+
+    def test_focus_elsewhere(self):
+        line = outer.__code__.co_firstlineno
+        for rules in ([rule("outer", ["no.py"])], [rule("outer", [], [(line + 1, line + 9)])]):
+            with Session(FOCUS | AT_START, rules) as session:
+                outer()
+            self.assertEqual(session.events, [])
+
+    def test_window(self):
+        code = compile("def inner():\n  return 1\ninner()\n", "/a/script.py", "exec")
+        with Session(WINDOW | AT_START, window="/a/script.py") as session:
+            outer(), exec(code, {}), outer()
+        self.assertEqual([event[:2] for event in session.events],
+                         [("call", "<module>"), ("call", "inner"), ("return", "inner"),
+                          ("return", "<module>")])
+
+    def test_regions(self):
+        with Session(REGIONS | AT_START) as session:
+            outer()
+            library.pikos_agent(REGION_ENTER, None)
+            outer()
+            library.pikos_agent(REGION_LEAVE, None)
+            outer()
+        self.assertEqual(session.of("outer", "leaf"), OUTER)
+
+    def test_names_times_each(self):
+        with Session(QUALIFIED | TIMES | EACH | AT_START) as session:
+            Holder().method()
+        qualified = "Holder.method" if sys.version_info >= (3, 11) else "method"
+        self.assertEqual(count(session, qualified), 1)
+        times = [event[5] for event in session.events]
+        self.assertTrue(times[0] and times == sorted(times), times)
+        self.assertGreaterEqual(session.batches, len(session.events))
+
+    def test_resend(self):
+        with Session(AT_START) as session:
+            for _ in range(2):
+                outer()
+                library.agent_test_set(1, 1)
+                wait_for(lambda: outer() and session.read().count(RESENT) == _ + 1, "answer")
+                library.agent_test_set(1, 0)
+                wait_for(lambda: outer() and library.agent_test_resend_is_known(), "end of it")
+        self.assertEqual(session.notices.count(RESENT), 2)
+
+    def test_threads(self):
+        for flags in BOTH:
+            with Session(flags | AT_START) as session:
+                threads = [threading.Thread(target=outer) for _ in range(8)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+            self.assertEqual(self.entered(session, flags), 8)
+            tids = {event[4] for event in session.events if event[1] == "outer"}
+            self.assertEqual(len(tids), 8)
+
+    def test_own_function(self):
+        """The program's own profiler and tracer run beside ours, before and after us."""
+        def own(frame, event, _):
+            seen.append((event, frame.f_code.co_name))
+            return own
+
+        for flags, put, get in ((0, sys.setprofile, sys.getprofile),
+                                (LINES, sys.settrace, sys.gettrace)):
+            seen = []
+            with Session(flags | AT_START) as session:
+                outer()
+                put(own)
+                outer()
+                self.assertIs(get(), own)
+                put(None)
+                self.assertIsNone(get())
+                outer()
+            self.assertEqual(seen.count(("call", "outer")), 1)
+            self.assertEqual(self.entered(session, flags), 3)
+            if flags or not HAS_MONITORING:
+                self.assertIn(REPLACED, session.notices)
+            put(own)
+            with Session(flags) as session:
+                outer()
+            self.assertIs(get(), own)
+            put(None)
+            self.assertEqual(self.entered(session, flags), 1)
+
+    def test_own_function_that_raises(self):
+        def bad(*_):
+            raise ZeroDivisionError
+
+        for flags, put, get in ((0, sys.setprofile, sys.getprofile),
+                                (LINES, sys.settrace, sys.gettrace)):
+            with Session(flags | AT_START) as session:
+                with self.assertRaises(ZeroDivisionError):
+                    put(bad), outer()
+                put(None)
+                outer()
+            self.assertIsNone(get())
+            self.assertGreaterEqual(self.entered(session, flags), 1)
+
+    def test_fork(self):
+        for flags in BOTH:
+            with Session(flags | AT_START) as session:
+                outer()
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    child = os.fork()
+                if not child:
+                    for _ in range(2000):
+                        outer()
+                    os._exit(start(flags) != 0)
+                self.assertEqual(os.waitpid(child, 0)[1], 0)
+                outer()
+            self.assertEqual(self.entered(session, flags), 2)
+
+    def test_busy(self):
+        with Session(AT_START):
+            self.assertEqual(start(AT_START), BUSY)
+
+    def test_codes_come_and_go(self):
+        with Session(C_CALLS | AT_START) as session:
+            for number in range(500):
+                space = {}
+                exec(f"def made_{number}(): return len([])\nmade_{number}()", space)
+                del space
+        made = [event[1] for event in session.events if event[1].startswith("made_")]
+        self.assertEqual(made, [f"made_{n}" for n in range(500) for _ in range(2)])
+
+    def test_ends_of_the_program(self):
+        path = f"/tmp/agent-end-{os.getpid()}"
+        for end, status in (("os._exit(0)", 0), ("pass", 0), ("sys.exit(3)", 3),
+                            ("os.execv('/bin/true', ['true'])", 0),
+                            ("os.kill(os.getpid(), 9)", -9)):
+            program = (f"import os, sys; sys.path.insert(0, {sys.path[0]!r})\n"
+                       f"from driver import *\ndef leaf(): pass\n"
+                       f"Session(AT_START, path={path!r}).__enter__()\nleaf()\n{end}\n")
+            done = subprocess.run([sys.executable, "-c", program], check=False)
+            self.assertEqual(done.returncode, status, end)
+            session = Session(path=path)
+            session.read()
+            os.unlink(path)
+            self.assertEqual(session.of("leaf"), [("call", "leaf"), ("return", "leaf")], end)
+
+    def test_z_old_probes(self):
+        """Without somebody at them they are nothing. Last: they stay."""
+        self.assertEqual(start(AT_START | OLD_PROBES), 0)
+        self.assertIsNone(sys.getprofile())
+        self.assertIsNone(sys.gettrace())
+
+
+class TooOld(unittest.TestCase):
+    def test_refusal(self):
+        self.assertEqual(start(AT_START), UNKNOWN_VERSION)
+
+
+if __name__ == "__main__":
+    unittest.main(defaultTest="Agent" if sys.version_info >= (3, 9) else "TooOld")
