@@ -2,10 +2,12 @@
 """--focused-on: what it keeps is computed from the oracle's events of the same program."""
 
 import collections
+import csv
 import os
 
 import harness
-from harness import add_test, check, equal, test
+import interpreters
+from harness import Skip, add_test, check, equal, test
 from records import events, focus, oracle_events, read_csv, same, same_lines
 from test_oracle import BIG
 
@@ -279,3 +281,25 @@ def check_nothing(context, spec, named):
 for _name, (_spec, _named) in NOTHING.items():
     add_test(f"focus_nothing_{_name}", lambda context, spec=_spec, named=_named:
              check_nothing(context, spec, named))
+
+
+@test()
+def test_focus_other_pythons(context):
+    """Modules are looked for where the program's own interpreter has them, not the system's."""
+    script = context.write("dump.py", "import json\njson.dumps([1])\n")
+    others = [each for each in interpreters.known() if each.label.startswith("pyenv")]
+    if not others:
+        raise Skip("no CPython of pyenv")
+    for interpreter in (others[0], others[-1]):
+        started = context.write("started", f"#!{interpreter.path}\n" + open(script).read(), 0o755)
+        for command in ([interpreter.path, script], ["env", "X=1", interpreter.path, script],
+                        [started]):
+            output = context.path("records.csv")
+            context.run("--focused-on", "json.dumps", "--no-c-calls", "-o", output, "--", *command)
+            with open(output, encoding="utf-8", newline="") as stream:
+                files = {row["filename"] for row in csv.DictReader(stream)
+                         if row["function"] == "dumps"}
+            prefix = os.path.dirname(os.path.dirname(interpreter.path))
+            check(files and all(name.startswith(prefix + "/lib/") for name in files),
+                  f"{command}: where dumps was found", prefix, files)
+    context.note(" ".join(each.label for each in (others[0], others[-1])))

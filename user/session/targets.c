@@ -39,20 +39,20 @@ static void log_refusal(const struct target *target, const struct interpreter_re
 /* ------------------------------------------------------------------ focus */
 
 /* The file that `python3` of a program's command line would run, as far as that can be told. */
-static int open_program(const char *name)
+static int open_program(const char *name, char *path, size_t size)
 {
-	char path[4096];
 	const char *dirs = getenv("PATH");
 
-	if (strchr(name, '/') || !dirs)
-		return open(name, O_RDONLY | O_CLOEXEC);
+	if (strchr(name, '/') || !dirs) {
+		snprintf(path, size, "%s", name);
+		return open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	}
 	while (*dirs) {
 		size_t len = strcspn(dirs, ":");
 		int fd;
 
-		if (snprintf(path, sizeof(path), "%.*s/%s", (int)len, dirs, name) <
-		    (int)sizeof(path)) {
-			fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (snprintf(path, size, "%.*s/%s", (int)len, dirs, name) < (int)size) {
+			fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 			if (fd >= 0)
 				return fd;
 		}
@@ -61,23 +61,60 @@ static int open_program(const char *name)
 	return -1;
 }
 
-/* Before a program runs its interpreter is a guess: what it names, else the system's. */
-static struct interpreter *guess_interpreter(const char *program)
+/* @return the interpreter of a script's first line, in `line`; NULL: it is no such script */
+static const char *shebang(const char *program, char *line, size_t size)
 {
-	const char *const names[] = {program, "python3", SYSTEM_PYTHON};
+	char path[4096], *word, *save = NULL;
+	int fd = open_program(program, path, sizeof(path));
+	ssize_t got = fd < 0 ? 0 : read(fd, line, size - 1);
+
+	if (fd >= 0)
+		close(fd);
+	line[got < 0 ? 0 : got] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	if (strncmp(line, "#!", 2) != 0)
+		return NULL;
+	word = strtok_r(line + 2, " \t", &save);
+	if (word && strlen(word) > 4 && !strcmp(word + strlen(word) - 4, "/env"))
+		word = strtok_r(NULL, " \t", &save);
+	return word;
+}
+
+/* The interpreter on a command line, perhaps behind env, nice or setpriv; else its first word. */
+static const char *find_program(char *const argv[])
+{
+	for (int i = 0; argv[i]; i++) {
+		const char *slash = strrchr(argv[i], '/'), *name = slash ? slash + 1 : argv[i];
+
+		if (!strncmp(name, "python", strlen("python")) && !strstr(name, ".py"))
+			return argv[i];
+	}
+	return argv[0];
+}
+
+/*
+ * Before a program runs its interpreter is a guess: what it names, else the system's. One that
+ * needs a libpython is told by its name.
+ */
+static struct interpreter *guess_interpreter(char *const argv[])
+{
+	char line[256], path[4096];
+	const char *program = find_program(argv);
+	const char *const names[] = {program, shebang(program, line, sizeof(line)), "python3",
+				     SYSTEM_PYTHON};
+	enum interpreter_kind kind = INTERPRETER_NONE;
 	struct interpreter *in = NULL;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-		int fd = open_program(names[i]);
+		int fd = names[i] ? open_program(names[i], path, sizeof(path)) : -1;
 
 		if (fd < 0)
 			continue;
-		if (!interpreter__open_fd(fd, names[i], &in, NULL) &&
-		    interpreter__info(in)->kind == INTERPRETER_CPYTHON) {
-			close(fd);
-			return in;
-		}
+		if (!interpreter__open_fd(fd, path, &in, NULL))
+			kind = interpreter__info(in)->kind;
 		close(fd);
+		if (kind == INTERPRETER_CPYTHON || kind == INTERPRETER_LINKED)
+			return in;
 		interpreter__free(in);
 		in = NULL;
 	}
@@ -161,7 +198,7 @@ static int check_process(struct session *session, const struct target *target)
 
 static int focus_on_program(struct session *session)
 {
-	struct interpreter *in = guess_interpreter(session->options->argv[0]);
+	struct interpreter *in = guess_interpreter(session->options->argv);
 	struct identity *id = identity__of_self(session->options->argv);
 	int err = id ? resolve_focus(session, id, in) : -errno;
 
