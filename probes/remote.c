@@ -513,21 +513,26 @@ const struct remote_place *remote__place(const struct remote *remote)
 int remote__call(struct remote *remote, uint64_t function, const uint64_t *args, int n,
 		 uint64_t stack, uint64_t *result)
 {
+	(void)remote, (void)function, (void)args, (void)n, (void)stack;
+	*result = 0;
 	return -ENOTSUP;
 }
 
 int remote__read(const struct remote *remote, uint64_t address, void *buf, size_t size)
 {
+	(void)remote, (void)address, (void)buf, (void)size;
 	return -ENOTSUP;
 }
 
 int remote__write(const struct remote *remote, uint64_t address, const void *buf, size_t size)
 {
+	(void)remote, (void)address, (void)buf, (void)size;
 	return -ENOTSUP;
 }
 
 uint64_t remote__release(struct remote *remote)
 {
+	(void)remote;
 	return 0;
 }
 
