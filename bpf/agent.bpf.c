@@ -91,6 +91,8 @@ static __always_inline int take_batch(const struct wire_batch *batch, struct wir
 		return hand_over(batch, target, index, 128);
 	if (batch->n_slots <= WIRE_BATCH_SLOTS)
 		return hand_over(batch, target, index, WIRE_BATCH_SLOTS);
+	if (batch->n_slots <= WIRE_BATCH_SLOTS + 32) /* full, with a definition at its end */
+		return hand_over(batch, target, index, WIRE_BATCH_SLOTS + 32);
 	return hand_over(batch, target, index, WIRE_BATCH_MAX_SLOTS);
 }
 
