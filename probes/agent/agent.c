@@ -220,6 +220,29 @@ static void leave_python(void)
 	__atomic_store_n(&session.helper_is_in_python, false, __ATOMIC_SEQ_CST);
 }
 
+/*
+ * PyGILState_Ensure and _Release would take the interpreter's list of threads without the GIL, and
+ * a child forked meanwhile would wait for it for ever (3.11 and older use it before they make it
+ * anew). So it is taken under a lock that before_fork takes, too, or with the GIL.
+ */
+static bool take_gil(void)
+{
+	void *thread;
+
+	lock__take(&buffer.lock);
+	thread = py.PyThreadState_New(py.PyInterpreterState_Main());
+	lock__release(&buffer.lock);
+	if (thread)
+		py.PyEval_AcquireThread(thread);
+	return thread;
+}
+
+static void leave_gil(void)
+{
+	py.PyThreadState_Clear(py.PyThreadState_Get());
+	py.PyThreadState_DeleteCurrent();
+}
+
 static void look_after(void)
 {
 	bool counts, adopts;
@@ -228,14 +251,12 @@ static void look_after(void)
 		return;
 	counts = py.PyInterpreterState_Head() != newest_interpreter;
 	adopts = hooks->look && hooks->look();
-	if (counts || adopts) {
-		int kept = py.PyGILState_Ensure();
-
+	if ((counts || adopts) && take_gil()) {
 		if (session.hooks_are_in && counts)
 			say_interpreters();
 		if (session.hooks_are_in && adopts)
 			hooks->adopt();
-		py.PyGILState_Release(kept);
+		leave_gil();
 	}
 	leave_python();
 }
@@ -260,11 +281,11 @@ static bool finish(void)
 	uint32_t before = SESSION_ENDING;
 
 	if (session.hooks_are_in && enter_python()) {
-		int kept = py.PyGILState_Ensure();
-
-		if (state() == SESSION_ENDING)
-			session__unhook();
-		py.PyGILState_Release(kept);
+		if (take_gil()) {
+			if (state() == SESSION_ENDING)
+				session__unhook();
+			leave_gil();
+		}
 		leave_python();
 	}
 	return __atomic_compare_exchange_n(&session.state, &before, SESSION_IDLE, false,
@@ -277,10 +298,11 @@ static void begin(void)
 	int err = -AGENT_NOT_INITIALIZED;
 
 	if (enter_python()) {
-		int kept = py.PyGILState_Ensure();
-
-		err = hook();
-		py.PyGILState_Release(kept);
+		err = -AGENT_NO_MEMORY;
+		if (take_gil()) {
+			err = hook();
+			leave_gil();
+		}
 		leave_python();
 	}
 	if (err) {

@@ -76,14 +76,18 @@ static inline __attribute__((always_inline)) void see(void *frame, int what, voi
 static int plain(void *object, void *frame, int what, void *argument)
 {
 	(void)object;
-	see(frame, what, argument);
+	if (!thread_hooks__was_seen())
+		see(frame, what, argument);
 	return 0;
 }
 
 static int chained(void *object, void *frame, int what, void *argument)
 {
-	trace_function program = thread_hooks__program();
+	trace_function program;
 
+	if (thread_hooks__was_seen())
+		return 0;
+	program = thread_hooks__program();
 	see(frame, what, argument);
 	return thread_hooks__chain(program, object, frame, what, argument);
 }

@@ -42,14 +42,18 @@ static inline __attribute__((always_inline)) void see(void *frame, int what)
 static int plain(void *object, void *frame, int what, void *argument)
 {
 	(void)object, (void)argument;
-	see(frame, what);
+	if (!thread_hooks__was_seen())
+		see(frame, what);
 	return 0;
 }
 
 static int chained(void *object, void *frame, int what, void *argument)
 {
-	trace_function program = thread_hooks__program();
+	trace_function program;
 
+	if (thread_hooks__was_seen())
+		return 0;
+	program = thread_hooks__program();
 	see(frame, what);
 	return thread_hooks__chain(program, object, frame, what, argument);
 }

@@ -43,8 +43,10 @@ struct type_spec {
 	X(const char *, Py_GetVersion, (void))                                     \
 	X(void, Py_IncRef, (void *))                                               \
 	X(void, Py_DecRef, (void *))                                               \
-	X(int, PyGILState_Ensure, (void))                                          \
-	X(void, PyGILState_Release, (int))                                         \
+	X(void *, PyThreadState_New, (void *))                                     \
+	X(void, PyThreadState_Clear, (void *))                                     \
+	X(void, PyThreadState_DeleteCurrent, (void))                               \
+	X(void, PyEval_AcquireThread, (void *))                                    \
 	X(void *, PyEval_SaveThread, (void))                                       \
 	X(void, PyEval_RestoreThread, (void *))                                    \
 	X(void, PyEval_SetTrace, (trace_function, void *))                         \

@@ -14,7 +14,10 @@ struct chain {
 	struct chain *next;
 	void *thread;
 	trace_function function;
+	bool is_running;
 };
+
+uint32_t thread_hooks_running;
 
 #define MAX_LOOKED_AT 256
 
@@ -165,6 +168,23 @@ static void unhook_thread(void *thread)
 	forget_chain(thread);
 }
 
+bool thread_hooks__is_nested(void)
+{
+	struct chain *chain = *chain_of(py.PyThreadState_Get());
+
+	return chain && chain->is_running;
+}
+
+/* The chain is looked up again each time: the program can set another function in its own. */
+static void mark_running(bool is_running)
+{
+	struct chain *chain = *chain_of(py.PyThreadState_Get());
+
+	if (chain)
+		chain->is_running = is_running;
+	thread_hooks_running += is_running ? 1 : -1;
+}
+
 trace_function thread_hooks__program(void)
 {
 	struct chain *chain = *chain_of(py.PyThreadState_Get());
@@ -180,7 +200,9 @@ int thread_hooks__chain(trace_function program, void *object, void *frame, int w
 
 	if (!program)
 		return 0;
+	mark_running(true);
 	result = program(object, frame, what, argument);
+	mark_running(false);
 	if (!result || !state.hook)
 		return result;
 	/* One that raised takes out what is set: that is ours. */

@@ -8,6 +8,7 @@
 #define PIKOS_AGENT_THREAD_HOOKS_H
 
 #include "python_api.h"
+#include "system.h"
 
 struct thread_hook {
 	bool is_trace;		/* else profile */
@@ -21,6 +22,17 @@ void thread_hooks__remove(void);
 /* Hook threads that are new, or whose function the program has replaced. */
 void thread_hooks__adopt(void);
 bool thread_hooks__look(void);
+/*
+ * Whether this event was seen: another that chains as we do (a second copy of the agent) can have
+ * us behind what is behind us. For `plain` and `chained`, first.
+ */
+extern uint32_t thread_hooks_running; /* threads that are in a function of the program's */
+bool thread_hooks__is_nested(void);
+static inline bool thread_hooks__was_seen(void)
+{
+	return unlikely(thread_hooks_running) && thread_hooks__is_nested();
+}
+
 /* For `chained`: the program's own function, to be asked for first, since the hooks may go out. */
 trace_function thread_hooks__program(void);
 int thread_hooks__chain(trace_function program, void *object, void *frame, int what,
