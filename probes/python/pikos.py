@@ -95,10 +95,11 @@ _said = set()
 
 def _marked(function):
     code = function.__code__
-    names = {"co_name": _MARK}
+    # Up to 3.10 a function that says it is nested (CO_NESTED) is not called on the fast path.
+    changes = {"co_name": _MARK, "co_flags": code.co_flags & ~0x10}
     if hasattr(code, "co_qualname"):
-        names["co_qualname"] = _MARK
-    function.__code__ = code.replace(**names)
+        changes["co_qualname"] = _MARK
+    function.__code__ = code.replace(**changes)
     return function
 
 
@@ -528,8 +529,8 @@ def _finish(monitor, is_over):
 # ------------------------------------------------------------------ monitors
 
 
-_NOTHING = memoryview(b"").__exit__  # the cheapest that takes any arguments and returns None
-_NOTHING()
+# The cheapest that takes any arguments, keeps none and returns something false: {}.
+_NOTHING = type.__prepare__
 
 
 class Monitor:
@@ -561,7 +562,9 @@ class Monitor:
         self.enable, self.leave, self.idle = _ends(self)
         self.disable = self.idle[0]
         type(self).__enter__ = staticmethod(self.enable)
-        type(self).__exit__ = staticmethod(self.idle[1])
+        # A partial is no method before 3.14.
+        type(self).__exit__ = \
+            staticmethod(self.idle[1]) if hasattr(self.idle[1], "__get__") else self.idle[1]
         _prepare()
 
     def close(self):

@@ -308,6 +308,12 @@ def idle():
 
     with fresh:
         assert work() == 3
+
+    def fails():
+        with fresh:
+            raise KeyError("passes")
+
+    assert raises(KeyError, fails).args == ("passes",)
     fresh.enable()
     fresh.disable()
     fresh.disable()
