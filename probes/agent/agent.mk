@@ -6,7 +6,7 @@ AGENT_SRC := $(wildcard probes/agent/*.c)
 AGENT_OBJ := $(AGENT_SRC:%.c=$(B)/%.o)
 AGENT_CFLAGS := -O2 -g -std=gnu11 -D_GNU_SOURCE -U_FORTIFY_SOURCE -fPIC -fvisibility=hidden -fno-plt \
 	-fno-stack-protector -MMD -MP $(WARN) $(INCLUDE) $(if $(filter x86,$(ARCH)),-mno-red-zone)
-AGENT_LDFLAGS := -shared -Wl,-z,noexecstack -Wl,-z,now -Wl,--build-id -Wl,--no-undefined \
+AGENT_LDFLAGS := -shared -Wl,-z,noexecstack -Wl,-z,now -Wl,-z,nodelete -Wl,--build-id -Wl,--no-undefined \
 	-Wl,-soname,libpikos-agent.so
 
 all: $(B)/libpikos-agent.so

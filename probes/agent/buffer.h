@@ -30,7 +30,6 @@ struct buffer {
 	uint32_t flushed;     /* slots handed over */
 	uint32_t flushed_tid; /* of the thread that the next slot belongs to */
 	uint64_t handed_over; /* events of this session */
-	uint64_t drops;	      /* slots that found it closed */
 	struct wire_batch head;
 	struct wire_slot slots[WIRE_BATCH_MAX_SLOTS] __attribute__((aligned(64)));
 };
