@@ -129,12 +129,12 @@ enum wire_slot_type {
 
 /* What the agent has to say besides events. */
 enum wire_notice {
-	WIRE_NOTICE_HOOKED = 1, /* events are seen from here on */
-	WIRE_NOTICE_ENDED,	/* none will follow; the hooks are out or go as soon as they can;
-				 * line: 0, or why none were put in, an enum agent_refusal */
-	WIRE_NOTICE_RESENT,	/* ids are defined anew from here on, as was asked */
-	WIRE_NOTICE_REPLACED,	/* the program set a profiler or tracer of its own: events may be
-				 * missing before this; ours runs again, and theirs */
+	WIRE_NOTICE_HOOKED = 1,	  /* events are seen from here on */
+	WIRE_NOTICE_ENDED,	  /* none will follow; the hooks are out or go as soon as they can;
+				   * line: 0, or why none were put in, an enum agent_refusal */
+	WIRE_NOTICE_RESENT,	  /* ids are defined anew from here on, as was asked */
+	WIRE_NOTICE_REPLACED,	  /* the program set a profiler or tracer of its own: events may be
+				   * missing before this; ours runs again, and theirs */
 	WIRE_NOTICE_INTERPRETERS, /* line: subinterpreters that are not seen */
 	WIRE_NOTICE_LATE_THREAD,  /* a thread that C code made was found running: its first are
 				     missing */
