@@ -12,12 +12,15 @@
 static inline __attribute__((always_inline)) void see_line(void *frame)
 {
 	struct code_entry *entry = names__entry(frame_code(frame, py.minor));
+	int32_t line = frame_line(frame, py.minor);
 
 	if (unlikely(!entry))
 		return;
 	if (unlikely(gate.is_there) && !focus__passes(entry, WIRE_LINE))
 		return;
-	buffer__event(entry->id, frame_line(frame, py.minor), WIRE_LINE);
+	if (unlikely(line < 0)) /* 3.13.0 leaves lines far down a function to who asks */
+		line = py.PyFrame_GetLineNumber(frame);
+	buffer__event(entry->id, line, WIRE_LINE);
 }
 
 /* They are no records, but a script's <module> begins and ends by them. */
