@@ -34,6 +34,8 @@ struct session session;
 
 static const struct hooks *hooks; /* of the session */
 
+#define HELPER_MAY_TAKE 2000000000 /* ns, to end */
+
 PROBE_SEMAPHORE(pikos, region__enter);
 PROBE_SEMAPHORE(pikos, region__leave);
 
@@ -222,16 +224,20 @@ static void leave_python(void)
 
 /*
  * PyGILState_Ensure and _Release would take the interpreter's list of threads without the GIL, and
- * a child forked meanwhile would wait for it for ever (3.11 and older use it before they make it
- * anew). So it is taken under a lock that before_fork takes, too, or with the GIL.
+ * a child forked meanwhile would wait for it for ever (3.12 and older use it before they make it
+ * anew). So it is taken under a lock that before_fork takes, too, or with the GIL. From 3.13 on
+ * whoever forks has the list: then nobody may wait for it with a lock that before_fork takes.
  */
 static bool take_gil(void)
 {
+	bool locks = !compat_fork_locks_threads(py.minor);
 	void *thread;
 
-	lock__take(&buffer.lock);
+	if (locks)
+		lock__take(&buffer.lock);
 	thread = py.PyThreadState_New(py.PyInterpreterState_Main());
-	lock__release(&buffer.lock);
+	if (locks)
+		lock__release(&buffer.lock);
 	if (thread)
 		py.PyEval_AcquireThread(thread);
 	return thread;
@@ -311,23 +317,79 @@ static void begin(void)
 	}
 }
 
+/* What session__send_helper_away asks and waits for. All atomic but the first. */
+static struct {
+	uint32_t calls;	  /* of os.fork, under way; under the GIL */
+	uint32_t is_on;	  /* futex: ends the helper's sleep, and the helper */
+	uint32_t helpers; /* started and not ended */
+	uint32_t tid;	  /* of the last one */
+} away;
+
 static void *helper(void *unused)
 {
 	uintptr_t own = thread_pointer();
 
 	(void)unused;
+	__atomic_store_n(&away.tid, system__tid(), __ATOMIC_SEQ_CST);
 	__atomic_store_n(&session.helper, own, __ATOMIC_SEQ_CST);
 	for (;;) {
 		if (state() == SESSION_STARTING && !(session.flags & AGENT_AT_START))
 			begin();
 		if (state() == SESSION_ENDING && finish())
 			break;
-		system__sleep_ms(AGENT_TICK_MS);
+		if (__atomic_load_n(&away.is_on, __ATOMIC_SEQ_CST))
+			break;
+		system__sleep_while_zero(&away.is_on, AGENT_TICK_MS);
 		tick();
 	}
 	__atomic_compare_exchange_n(&session.helper, &own, 0, false, __ATOMIC_SEQ_CST,
 				    __ATOMIC_SEQ_CST);
+	__atomic_sub_fetch(&away.helpers, 1, __ATOMIC_SEQ_CST);
 	return NULL;
+}
+
+static bool start_helper(void)
+{
+	__atomic_add_fetch(&away.helpers, 1, __ATOMIC_SEQ_CST);
+	if (system__start_thread(helper))
+		return true;
+	__atomic_sub_fetch(&away.helpers, 1, __ATOMIC_SEQ_CST);
+	return false;
+}
+
+static bool helper_is_gone(void)
+{
+	return !__atomic_load_n(&away.helpers, __ATOMIC_SEQ_CST) &&
+	       system__thread_is_gone(__atomic_load_n(&away.tid, __ATOMIC_SEQ_CST));
+}
+
+void session__send_helper_away(void)
+{
+	uint64_t start = system__now();
+	void *thread;
+
+	away.calls++;
+	if (session__is_helper())
+		return;
+	__atomic_store_n(&away.is_on, 1, __ATOMIC_SEQ_CST);
+	if (helper_is_gone())
+		return;
+	thread = py.PyEval_SaveThread(); /* it may be waiting for that */
+	system__wake(&away.is_on);
+	while (!helper_is_gone() && system__now() - start < HELPER_MAY_TAKE)
+		system__yield();
+	py.PyEval_RestoreThread(thread);
+}
+
+void session__let_helper_return(void)
+{
+	if (!away.calls || --away.calls)
+		return;
+	__atomic_store_n(&away.is_on, 0, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&away.helpers, __ATOMIC_SEQ_CST))
+		return; /* it was slow to go, and stays */
+	if (state() == SESSION_ACTIVE || state() == SESSION_ENDING)
+		start_helper();
 }
 
 /* ------------------------------------------------------------------ ends and forks */
@@ -365,6 +427,7 @@ static void child_forked(void)
 
 	session.helper = 0;
 	session.helper_is_in_python = false;
+	memset(&away, 0, sizeof(away));
 	if (state() != SESSION_IDLE) {
 		buffer__forget();
 		set_state(SESSION_ORPHANED);
@@ -444,7 +507,7 @@ static int begin_session(const struct agent_config *config, bool has_helper)
 	set_state(SESSION_STARTING);
 	if (session.flags & AGENT_AT_START)
 		err = hook();
-	if (!err && !has_helper && !system__start_thread(helper)) {
+	if (!err && !has_helper && !start_helper()) {
 		if (session.flags & AGENT_AT_START)
 			session__unhook();
 		err = -AGENT_NO_THREAD;

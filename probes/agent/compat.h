@@ -31,6 +31,20 @@ static inline bool compat_has_monitoring(int minor)
 	return minor >= 12;
 }
 
+/*
+ * os.fork warns a program that has other threads. (The interpreter's list of threads is locked
+ * around a fork from 3.13 on.)
+ */
+static inline bool compat_fork_warns_of_threads(int minor)
+{
+	return minor >= 12;
+}
+
+static inline bool compat_fork_locks_threads(int minor)
+{
+	return minor >= 13;
+}
+
 /* co_qualname came with 3.11. */
 static inline const char *compat_qualified_name(int minor)
 {

@@ -62,6 +62,12 @@ void hooks_lines__forget(const struct code_entry *entry);
 
 /* Whether the caller is the helper thread. */
 bool session__is_helper(void);
+/*
+ * Around a call of os.fork, with the GIL held: the helper is a thread that Python would warn the
+ * program of, so it is not there meanwhile. The first lets other threads have the GIL.
+ */
+void session__send_helper_away(void);
+void session__let_helper_return(void);
 /* Take the hooks out if they are in. The caller holds the GIL. */
 void session__unhook(void);
 

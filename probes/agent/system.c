@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -113,6 +114,23 @@ void system__sleep_ms(unsigned int ms)
 	struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
 
 	nanosleep(&time, NULL);
+}
+
+void system__sleep_while_zero(uint32_t *word, unsigned int ms)
+{
+	struct timespec time = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, 0, &time, NULL, 0);
+}
+
+void system__wake(uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+bool system__thread_is_gone(uint32_t tid)
+{
+	return syscall(SYS_tgkill, getpid(), tid, 0) != 0;
 }
 
 bool system__peek(const void *address, void *to, size_t size)

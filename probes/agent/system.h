@@ -57,6 +57,10 @@ void *system__symbol(const char *name); /* of the program and its libraries; NUL
 uint32_t system__tid(void);
 void system__yield(void);
 void system__sleep_ms(unsigned int ms);
+/* Sleep, but not when *word is not 0 (any more), of which system__wake tells. */
+void system__sleep_while_zero(uint32_t *word, unsigned int ms);
+void system__wake(uint32_t *word);
+bool system__thread_is_gone(uint32_t tid); /* of this process, for the kernel's count, too */
 
 /* Read memory that may be gone. @return whether it is there */
 bool system__peek(const void *address, void *to, size_t size);

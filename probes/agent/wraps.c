@@ -7,8 +7,9 @@
 #include "buffer.h"
 #include "compat.h"
 #include "python_api.h"
+#include "session.h"
 
-enum wrap_kind { WRAP_END, WRAP_THREAD, WRAP_PROFILE, WRAP_TRACE };
+enum wrap_kind { WRAP_END, WRAP_FORK, WRAP_THREAD, WRAP_PROFILE, WRAP_TRACE };
 
 static struct wrap {
 	const char *module, *name;
@@ -23,6 +24,8 @@ static struct wrap {
 	{.module = "posix", .name = "execve", .kind = WRAP_END},
 	{.module = "posix", .name = "kill", .kind = WRAP_END},
 	{.module = "posix", .name = "killpg", .kind = WRAP_END},
+	{.module = "posix", .name = "fork", .kind = WRAP_FORK},
+	{.module = "posix", .name = "forkpty", .kind = WRAP_FORK},
 	{.module = "_signal", .name = "raise_signal", .kind = WRAP_END},
 	{.module = "_thread", .name = "start_new_thread", .kind = WRAP_THREAD},
 	{.module = "_thread", .name = "start_new", .kind = WRAP_THREAD},
@@ -36,19 +39,23 @@ static struct wrap {
 static void (*look_after)(void);
 static bool look_at_trace;
 
-static void before(void)
+static void before(enum wrap_kind kind)
 {
 	int saved = errno;
 
+	if (kind == WRAP_FORK)
+		session__send_helper_away();
 	buffer__flush();
 	errno = saved;
 }
 
-static void after(void)
+static void after(enum wrap_kind kind)
 {
 	int saved = errno;
 
-	if (look_after)
+	if (kind == WRAP_FORK)
+		session__let_helper_return();
+	else if (look_after)
 		look_after();
 	errno = saved;
 }
@@ -61,11 +68,11 @@ static void *call(size_t i, void *a, void *b, void *c, void *d)
 {
 	void *result;
 
-	if (wraps[i].kind == WRAP_END)
-		before();
+	if (wraps[i].kind == WRAP_END || wraps[i].kind == WRAP_FORK)
+		before(wraps[i].kind);
 	result = wraps[i].original->function(a, b, c, d);
 	if (wraps[i].kind != WRAP_END)
-		after();
+		after(wraps[i].kind);
 	return result;
 }
 
@@ -86,10 +93,12 @@ TRAMPOLINE(8)
 TRAMPOLINE(9)
 TRAMPOLINE(10)
 TRAMPOLINE(11)
+TRAMPOLINE(12)
+TRAMPOLINE(13)
 
 static void *(*const trampolines[])(void *, void *, void *, void *) = {
-	wrapped_0, wrapped_1, wrapped_2, wrapped_3, wrapped_4,	wrapped_5,
-	wrapped_6, wrapped_7, wrapped_8, wrapped_9, wrapped_10, wrapped_11,
+	wrapped_0, wrapped_1, wrapped_2, wrapped_3,  wrapped_4,	 wrapped_5,  wrapped_6,
+	wrapped_7, wrapped_8, wrapped_9, wrapped_10, wrapped_11, wrapped_12, wrapped_13,
 };
 
 _Static_assert(sizeof(trampolines) / sizeof(*trampolines) == N_WRAPS, "one each");
@@ -104,6 +113,8 @@ static bool is_wanted(const struct wrap *wrap)
 {
 	if (wrap->kind == WRAP_END)
 		return true;
+	if (wrap->kind == WRAP_FORK)
+		return compat_fork_warns_of_threads(py.minor);
 	if (!look_after)
 		return false;
 	if (wrap->kind == WRAP_THREAD)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * wraps.h - what must be done just before or after certain builtin functions, while hooks are in:
- * hand over before os._exit and what else ends the program without a word; look after threads that
+ * hand over before os._exit and what else ends the program without a word; have no helper thread
+ * while os.fork looks for threads that it could warn of; look after threads that
  * _thread started and after sys.setprofile and sys.settrace.
  *
  * A function object keeps its identity, name and flags: only its definition is replaced by a copy
