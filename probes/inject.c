@@ -69,6 +69,7 @@ struct inject {
 	struct ranges libc;	     /* of the libraries whose system calls may be waiting */
 	struct ranges dl;	     /* musl: where the dynamic linker and libc are one */
 	uint64_t symbols[SYM_COUNT]; /* addresses in the target */
+	uint64_t restorer;	     /* the same, of code in its C library */
 	uint64_t stopped_ns;
 };
 
@@ -222,6 +223,15 @@ static int check_signals(pid_t pid, struct interpreter_reason *why)
 		      "");
 }
 
+static uint64_t find_restorer(pid_t pid, const struct ranges *ranges)
+{
+	uint64_t found = 0;
+
+	for (int i = 0; i < ranges->n && !found; i++)
+		found = remote__find_restorer(pid, ranges->list[i].start, ranges->list[i].end);
+	return found;
+}
+
 static int find_functions(struct inject *inject, struct interpreter_reason *why)
 {
 	int err = maps__each(inject->info->pid, visit_libc, inject);
@@ -234,6 +244,12 @@ static int find_functions(struct inject *inject, struct interpreter_reason *why)
 	if (!inject->symbols[SYM_SYSCALL] || !inject->symbols[SYM_ERRNO] ||
 	    (!inject->symbols[SYM_DLOPEN] && !inject->symbols[SYM_LIBC_DLOPEN]))
 		return refuse(why, -ENOTSUP, "its C library offers no dlopen", "");
+	inject->restorer = find_restorer(inject->info->pid, &inject->libc);
+	if (!inject->restorer)
+		inject->restorer = find_restorer(inject->info->pid, &inject->dl);
+	if (!inject->restorer)
+		return refuse(why, -ENOTSUP,
+			      "its C library's way back from a signal is not to be found", "");
 	return 0;
 }
 
@@ -397,13 +413,14 @@ static bool looks_busy_elsewhere(pid_t pid, pid_t tid)
 static int try_thread(struct round *round, pid_t tid)
 {
 	struct inject *inject = round->inject;
+	const struct remote_code code = {inject->restorer, inject->symbols[SYM_SYSCALL]};
 	struct remote *remote;
 	uint64_t ns;
 	int err = -EAGAIN;
 
 	if (looks_busy_elsewhere(inject->info->pid, tid))
 		return -EAGAIN;
-	remote = remote__stop(inject->info->pid, tid);
+	remote = remote__stop(inject->info->pid, tid, &code);
 	if (!remote)
 		/* A thread that has just ended; one deep in the kernel. */
 		return errno == ESRCH ? -EAGAIN : errno == ETIMEDOUT ? -EINPROGRESS : -errno;
@@ -644,7 +661,8 @@ static int fill_memfd(pid_t pid, int64_t number, const void *image, size_t size)
 		close(path);
 		return -EBADF;
 	}
-	fd = open(name, O_WRONLY | O_CLOEXEC);
+	/* O_NONBLOCK: nor may a lease of its own on the file keep us waiting. */
+	fd = open(name, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 	err = fd < 0 ? -errno : write_all(fd, image, size);
 	if (fd >= 0)
 		close(fd);

@@ -3,10 +3,14 @@
  * remote.h - one thread of another process, stopped, made to call functions, let go as it was.
  *
  * By ptrace, so all of it belongs to one thread of ours: when that thread ends, the kernel lets go
- * of what it traces. A call gets the function's address and arguments in registers and a return
- * address where nothing is mapped; the fault there is ours to see and is not delivered. Before
- * remote__release, registers, vector registers and signal mask are put back, and the kernel
- * restarts the system call that the stop interrupted, as it does after any stop.
+ * of what it traces. A call gets the function's address and arguments in registers and returns to
+ * code that makes rt_sigreturn, which is ours to see and is not executed. By remote__release,
+ * registers, vector registers, signal mask and scheduling are put back, and the kernel restarts the
+ * system call that the stop interrupted, as it does after any stop.
+ *
+ * If we are killed first, whenever that is, the thread runs the function to its end and then does
+ * execute rt_sigreturn, which puts all of that back (way_back.h). What is left then: a page of code
+ * and what the functions have made; errno may be another.
  *
  * Signals wait while calls are made. Other threads of the process run on. While calls are made the
  * thread runs before all ordinary ones (SCHED_FIFO), if we may have it do so: each call waits twice
@@ -32,17 +36,26 @@ struct remote_place {
 	bool has_limit; /* its fourth argument is not zero: a futex with a timeout */
 };
 
+/* Of the C library in the target: what calls are made with. */
+struct remote_code {
+	uint64_t restorer; /* what its signal handlers return to: makes rt_sigreturn */
+	uint64_t syscall;  /* syscall(2) */
+};
+
+/* @brief Look for a restorer in mapped code. @return its address, or 0 */
+uint64_t remote__find_restorer(pid_t pid, uint64_t start, uint64_t end);
+
 /*
  * @brief Stop a thread.
  * @return NULL and errno: ESRCH (it has ended), EPERM (another tracer, or no rights), ETIMEDOUT (it
  * is deep in the kernel: the calling thread has to end now, so that the kernel lets go of it),
  * ENOTSUP (not on this architecture)
  */
-struct remote *remote__stop(pid_t pid, pid_t tid);
+struct remote *remote__stop(pid_t pid, pid_t tid, const struct remote_code *code);
 const struct remote_place *remote__place(const struct remote *remote);
 
 /*
- * @brief Call a function there.
+ * @brief Call a function there. A seventh argument, on the stack, would be 0.
  * @param stack top of a stack for it, or 0: below what the thread itself uses
  * @return 0; -ESRCH: it has ended or runs another program; -EFAULT: the function crashed, and
  * remote__release undoes what it can; -ETIMEDOUT: it waits for a lock, or does not end, and was

@@ -44,10 +44,27 @@ struct shared {
 };
 
 static struct shared *shared;
+static struct remote_code code; /* ours, so a child's */
 
 static void *address_of(void *address)
 {
 	return address; /* the same in a child */
+}
+
+static void find_code(void)
+{
+	FILE *file = fopen("/proc/self/maps", "r");
+	unsigned long start, end;
+	char line[512];
+
+	assert_non_null(file);
+	while (!code.restorer && fgets(line, sizeof(line), file))
+		if (strstr(line, " r-xp ") && strstr(line, "/libc") &&
+		    sscanf(line, "%lx-%lx", &start, &end) == 2)
+			code.restorer = remote__find_restorer(getpid(), start, end);
+	fclose(file);
+	code.syscall = (uintptr_t)syscall;
+	assert_int_not_equal(code.restorer, 0);
 }
 
 /* ------------------------------------------------------------------ children */
@@ -96,7 +113,7 @@ static int status_of(pid_t pid)
 static struct remote *stop_in(pid_t pid, long number)
 {
 	for (;;) {
-		struct remote *remote = remote__stop(pid, pid);
+		struct remote *remote = remote__stop(pid, pid, &code);
 
 		assert_non_null(remote);
 		if (remote__place(remote)->syscall == number)
@@ -177,7 +194,7 @@ static void test_calls(void **state)
 
 	(void)state;
 	for (int i = 0; i < 300; i++) {
-		struct remote *remote = remote__stop(pid, pid);
+		struct remote *remote = remote__stop(pid, pid, &code);
 
 		assert_non_null(remote);
 		assert_true(remote__place(remote)->ip != 0);
@@ -188,7 +205,7 @@ static void test_calls(void **state)
 	assert_int_equal(status_of(pid), 0);
 	pid = start(computes);
 	for (int i = 0; i < 3; i++) {
-		struct remote *remote = remote__stop(pid, pid);
+		struct remote *remote = remote__stop(pid, pid, &code);
 
 		/* errno is the caller's to put back: here it would be seen */
 		assert_int_equal(call(remote, getpid, NULL, 0), pid);
@@ -198,7 +215,7 @@ static void test_calls(void **state)
 	assert_int_equal(status_of(pid), 0);
 	pid = start(computes);
 	{
-		struct remote *remote = remote__stop(pid, pid);
+		struct remote *remote = remote__stop(pid, pid, &code);
 
 		assert_int_equal(call(remote, weigh, args, 6), 654321);
 		kill(pid, SIGKILL);
@@ -333,7 +350,7 @@ static int runs_on(void)
 static void test_ends_meanwhile(void **state)
 {
 	pid_t pid = start(runs_on);
-	struct remote *remote = remote__stop(pid, pid);
+	struct remote *remote = remote__stop(pid, pid, &code);
 	uint64_t result;
 
 	(void)state;
@@ -342,9 +359,9 @@ static void test_ends_meanwhile(void **state)
 	assert_int_equal(remote__call(remote, (uintptr_t)getpid, NULL, 0, 0, &result), -ESRCH);
 	remote__release(remote);
 	errno = 0;
-	assert_null(remote__stop(pid, pid));
+	assert_null(remote__stop(pid, pid, &code));
 	waitpid(pid, NULL, 0);
-	assert_null(remote__stop(pid, pid));
+	assert_null(remote__stop(pid, pid, &code));
 	assert_int_equal(errno, ESRCH);
 }
 
@@ -358,7 +375,7 @@ static void test_stopped_by_user(void **state)
 	(void)state;
 	kill(pid, SIGSTOP);
 	assert_int_equal(waitid(P_PID, pid, &info, WSTOPPED | WNOWAIT), 0);
-	remote = remote__stop(pid, pid);
+	remote = remote__stop(pid, pid, &code);
 	assert_non_null(remote);
 	assert_int_equal(call(remote, getpid, NULL, 0), pid);
 	remote__release(remote);
@@ -368,6 +385,149 @@ static void test_stopped_by_user(void **state)
 	assert_int_equal(waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
 	kill(pid, SIGCONT);
 	assert_int_equal(status_of(pid), 7);
+}
+
+/* ------------------------------------------------------------------ a tracer that is killed */
+
+/* Runs in the target until the test lets it end. */
+static uint64_t lasts(void)
+{
+	shared->seen = 1;
+	while (!__atomic_load_n(&shared->lock, __ATOMIC_ACQUIRE))
+		sched_yield();
+	spoil();
+	shared->seen = 2;
+	return 0;
+}
+
+static int borrows(pid_t pid, void *function)
+{
+	for (;;) {
+		struct remote *remote = remote__stop(pid, pid, &code);
+		uint64_t result;
+
+		if (!remote)
+			return 1;
+		remote__call(remote, (uintptr_t)address_of(function), NULL, 0, 0, &result);
+		remote__release(remote);
+	}
+}
+
+static pid_t start_tracer(pid_t target, void *function)
+{
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		_exit(borrows(target, function));
+	}
+	return pid;
+}
+
+static void end_tracer(pid_t tracer)
+{
+	assert_int_equal(waitpid(tracer, NULL, WNOHANG), 0); /* it has not ended by itself */
+	kill(tracer, SIGKILL);
+	assert_int_equal(status_of(tracer), 1000 + SIGKILL);
+}
+
+static uint64_t mask_of(pid_t pid)
+{
+	char path[64], line[256];
+	unsigned long long mask = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "SigBlk: %llx", &mask) == 1)
+			break;
+	fclose(file);
+	return mask;
+}
+
+static int reads(void)
+{
+	struct pollfd input = {.fd = steps[0], .events = POLLIN};
+	char bytes[2] = "";
+
+	say_ready();
+	if (poll(&input, 1, 50000) != 1 && errno != EINTR)
+		return 1;
+	if (read(steps[0], bytes, 2) != 2 || bytes[0] != 'x')
+		return 2;
+	return poll(NULL, 0, 1) ? 3 : 0;
+}
+
+/* In the middle of the function: it runs to its end and the thread is where it
+ * was, as it was. */
+static void test_tracer_dies_in_call(void **state)
+{
+	pid_t pid, tracer;
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		pid = start(computes);
+		tracer = start_tracer(pid, lasts);
+		while (!__atomic_load_n(&shared->seen, __ATOMIC_ACQUIRE))
+			sched_yield();
+		assert_int_not_equal(mask_of(pid), 0);
+		end_tracer(tracer);
+		__atomic_store_n(&shared->lock, 1, __ATOMIC_RELEASE);
+		while (__atomic_load_n(&shared->seen, __ATOMIC_ACQUIRE) != 2)
+			sched_yield();
+		shared->sum = 0;
+		while (!*(volatile double *)&shared->sum) /* it is back in its computation */
+			sched_yield();
+		assert_int_equal(mask_of(pid), 0);
+		assert_int_equal(sched_getscheduler(pid) & ~SCHED_RESET_ON_FORK, SCHED_OTHER);
+		let_go();
+		assert_int_equal(status_of(pid), 0);
+	}
+}
+
+static uint64_t counts(void)
+{
+	shared->seen++;
+	return spoil();
+}
+
+/* At any moment. */
+static void test_tracer_dies(void **state)
+{
+	pid_t pid = start(computes), tracer;
+	int seen;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		seen = shared->seen;
+		tracer = start_tracer(pid, counts);
+		while (__atomic_load_n(&shared->seen, __ATOMIC_ACQUIRE) == seen)
+			sched_yield();
+		for (volatile int wait = rand() % 100000; wait; wait--)
+			;
+		end_tracer(tracer);
+	}
+	let_go();
+	assert_int_equal(status_of(pid), 0);
+}
+
+/* Its system call is made anew, or ends as if a signal had come. */
+static void test_tracer_dies_while_waiting(void **state)
+{
+	pid_t pid, tracer;
+
+	(void)state;
+	pid = start(reads);
+	tracer = start_tracer(pid, lasts);
+	while (!__atomic_load_n(&shared->seen, __ATOMIC_ACQUIRE))
+		sched_yield();
+	end_tracer(tracer);
+	__atomic_store_n(&shared->lock, 1, __ATOMIC_RELEASE);
+	assert_int_equal(write(steps[1], "xy", 2), 2);
+	assert_int_equal(status_of(pid), 0);
 }
 
 /* ------------------------------------------------------------------ tests of inject */
@@ -573,11 +733,15 @@ int main(void)
 		cmocka_unit_test(test_lock),
 		cmocka_unit_test(test_ends_meanwhile),
 		cmocka_unit_test(test_stopped_by_user),
+		cmocka_unit_test(test_tracer_dies_in_call),
+		cmocka_unit_test(test_tracer_dies),
+		cmocka_unit_test(test_tracer_dies_while_waiting),
 		cmocka_unit_test(test_load),
 	};
 
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
 		      0);
 	alarm(TIMEOUT_S);
+	find_code();
 	return cmocka_run_group_tests_name("inject", tests, NULL, NULL);
 }
