@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 
 import stage
 
@@ -171,7 +172,9 @@ def execing(program, *arguments):
 
 
 def bomb(count="200"):
-    """Short children, all at once; some fork themselves, some end by sys.exit."""
+    """Short children, all at once; some fork themselves, some end by sys.exit. No warnings: os.fork
+    has one for programs with threads, and the agent's must not be the reason."""
+    warnings.simplefilter("error")
     stage.ready()
     stage.wait_go()
     children = []
