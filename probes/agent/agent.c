@@ -396,29 +396,32 @@ void session__let_helper_return(void)
 
 __attribute__((destructor)) static void on_process_end(void)
 {
-	if (state() == SESSION_ACTIVE)
+	/* A signal handler may have called exit in the middle of handing over. */
+	if (state() == SESSION_ACTIVE && !lock__is_mine(&buffer.lock))
 		buffer__flush();
 }
 
-static bool fork_has_lock; /* of the buffer */
+static uintptr_t forking; /* who has taken the buffer's lock for a fork: thread_pointer() */
 
 static void before_fork(void)
 {
 	int saved = errno;
 
-	fork_has_lock = false;
 	if (state() == SESSION_IDLE || lock__is_mine(&buffer.lock))
 		return;
 	buffer__flush();
 	lock__take(&buffer.lock);
-	fork_has_lock = true;
+	forking = thread_pointer();
 	errno = saved;
 }
 
 static void parent_forked(void)
 {
-	if (fork_has_lock)
-		lock__release(&buffer.lock);
+	/* Another thread may fork at the same time, with C code of its own. */
+	if (!lock__is_mine(&buffer.lock) || forking != thread_pointer())
+		return;
+	forking = 0;
+	lock__release(&buffer.lock);
 }
 
 static void child_forked(void)
@@ -432,8 +435,11 @@ static void child_forked(void)
 		buffer__forget();
 		set_state(SESSION_ORPHANED);
 	}
-	if (fork_has_lock)
+	/* Whoever had it is not in the child: a session can have begun since before_fork. Only what
+	 * a signal handler has interrupted gives it back itself. */
+	if (!lock__is_mine(&buffer.lock) || forking == thread_pointer())
 		lock__release(&buffer.lock);
+	forking = 0;
 	threads__forked();
 	errno = saved;
 }

@@ -65,8 +65,7 @@ static void hand_over(const struct wire_slot *slots, uint32_t n)
 	head->n_slots = n;
 	head->tid = buffer.flushed_tid;
 	head->n_events = count_events(slots, n, &buffer.flushed_tid);
-	head->before = buffer.handed_over;
-	buffer.handed_over += head->n_events;
+	head->before = __atomic_fetch_add(&buffer.handed_over, head->n_events, __ATOMIC_SEQ_CST);
 	head->time = system__now();
 	head->clock = system_has_cycles ? cycles() : head->time;
 	hit_batch(head);
@@ -146,6 +145,11 @@ void buffer__say(enum wire_slot_type type, uint32_t code, int32_t line)
 	struct wire_slot slot = {.code = code, .line_type = wire_slot_pack(line, type)};
 
 	buffer__append(&slot, 1);
+}
+
+void buffer__lose(void)
+{
+	__atomic_fetch_add(&buffer.handed_over, 1, __ATOMIC_SEQ_CST);
 }
 
 void buffer__want_attention(void)

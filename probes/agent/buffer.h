@@ -29,7 +29,7 @@ struct buffer {
 	struct lock lock;     /* of what follows */
 	uint32_t flushed;     /* slots handed over */
 	uint32_t flushed_tid; /* of the thread that the next slot belongs to */
-	uint64_t handed_over; /* events of this session */
+	uint64_t handed_over; /* events of this session, and those that never came in; atomic */
 	struct wire_batch head;
 	struct wire_slot slots[WIRE_BATCH_MAX_SLOTS] __attribute__((aligned(64)));
 };
@@ -63,6 +63,9 @@ void buffer__open(bool times, uint32_t limit);
 /* Append slots that are no events, all at once. The caller holds the GIL. */
 void buffer__append(const struct wire_slot *slots, uint32_t n);
 void buffer__say(enum wire_slot_type type, uint32_t code, int32_t line);
+
+/* An event that there was no memory for: the next batch says so (wire_batch.before). */
+void buffer__lose(void);
 
 /* Hand over what is there; from any thread. */
 void buffer__flush(void);

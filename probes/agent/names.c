@@ -217,6 +217,8 @@ struct code_entry *names__entry_slow(void *code)
 	if (entry && entry->epoch != names.epoch)
 		define_entry(entry, code);
 	python__restore_error(&error);
+	if (!entry)
+		buffer__lose();
 	return entry;
 }
 
@@ -295,12 +297,16 @@ struct call_site *names__site_slow(struct code_entry *entry, void *code, int32_t
 				   int32_t line, const struct method_definition *definition)
 {
 	struct callee *callee = find_callee(entry, definition->name);
-	struct call_site *site = place_of(entry, offset);
+	struct call_site *site;
 
-	if (!callee || !site)
-		return NULL;
-	if (callee->epoch != names.epoch)
+	/* First, since it calls Python: other threads can have their turn, and move the places. */
+	if (callee && callee->epoch != names.epoch)
 		define_callee(callee, code);
+	site = place_of(entry, offset);
+	if (!callee || !site) {
+		buffer__lose();
+		return NULL;
+	}
 	if (site->offset != offset) {
 		site->offset = offset;
 		site->line = line == LINE_UNKNOWN ? py.PyCode_Addr2Line(code, offset) : line;

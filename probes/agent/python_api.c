@@ -165,7 +165,7 @@ void *python__new_callable(vectorcall_function function)
 int python__at_exit(vectorcall_function function)
 {
 	void *callable = python__new_callable(function);
-	void *module = py.PyImport_ImportModule("atexit");
+	void *module = py.PyImport_ImportModuleLevel("atexit", NULL, NULL, NULL, 0);
 	void *result = NULL;
 
 	if (callable && module)

@@ -38,48 +38,48 @@ struct type_spec {
 };
 
 /* X(result, name, arguments): functions that every version has. */
-#define PYTHON_FUNCTIONS(X)                                                        \
-	X(int, Py_IsInitialized, (void))                                           \
-	X(const char *, Py_GetVersion, (void))                                     \
-	X(void, Py_IncRef, (void *))                                               \
-	X(void, Py_DecRef, (void *))                                               \
-	X(void *, PyThreadState_New, (void *))                                     \
-	X(void, PyThreadState_Clear, (void *))                                     \
-	X(void, PyThreadState_DeleteCurrent, (void))                               \
-	X(void, PyEval_AcquireThread, (void *))                                    \
-	X(void *, PyEval_SaveThread, (void))                                       \
-	X(void, PyEval_RestoreThread, (void *))                                    \
-	X(void, PyEval_SetTrace, (trace_function, void *))                         \
-	X(void, PyEval_SetProfile, (trace_function, void *))                       \
-	X(void *, PyThreadState_Get, (void))                                       \
-	X(void *, PyThreadState_Next, (void *))                                    \
-	X(void *, PyInterpreterState_Main, (void))                                 \
-	X(void *, PyInterpreterState_Head, (void))                                 \
-	X(void *, PyInterpreterState_Next, (void *))                               \
-	X(void *, PyInterpreterState_ThreadHead, (void *))                         \
-	X(void, PyErr_Fetch, (void **, void **, void **))                          \
-	X(void, PyErr_Restore, (void *, void *, void *))                           \
-	X(void, PyErr_Clear, (void))                                               \
-	X(void *, PySys_GetObject, (const char *))                                 \
-	X(void *, PyImport_ImportModule, (const char *))                           \
-	X(void *, PyImport_GetModuleDict, (void))                                  \
-	X(void *, PyDict_GetItemString, (void *, const char *))                    \
-	X(void *, PyObject_GetAttrString, (void *, const char *))                  \
-	X(void *, PyObject_CallMethod, (void *, const char *, const char *, ...))  \
-	X(void *, PyObject_CallNoArgs, (void *))                                   \
-	X(void *, PyType_FromSpec, (struct type_spec *))                           \
-	X(int, PyType_IsSubtype, (void *, void *))                                 \
-	X(void *, PyVectorcall_Call, (void *, void *, void *))                     \
-	X(const char *, PyUnicode_AsUTF8AndSize, (void *, ssize_t *))              \
-	X(void *, PyUnicode_AsEncodedString, (void *, const char *, const char *)) \
-	X(int, PyBytes_AsStringAndSize, (void *, char **, ssize_t *))              \
-	X(long, PyLong_AsLong, (void *))                                           \
-	X(int, PyCode_Addr2Line, (void *, int))                                    \
-	X(void *, PyCode_NewEmpty, (const char *, const char *, int))              \
-	X(void *, PyEval_GetFrame, (void))                                         \
-	X(void *, PyFrame_GetCode, (void *))                                       \
-	X(void *, PyFrame_GetBack, (void *))                                       \
-	X(void *, PyThreadState_GetFrame, (void *))                                \
+#define PYTHON_FUNCTIONS(X)                                                                \
+	X(int, Py_IsInitialized, (void))                                                   \
+	X(const char *, Py_GetVersion, (void))                                             \
+	X(void, Py_IncRef, (void *))                                                       \
+	X(void, Py_DecRef, (void *))                                                       \
+	X(void *, PyThreadState_New, (void *))                                             \
+	X(void, PyThreadState_Clear, (void *))                                             \
+	X(void, PyThreadState_DeleteCurrent, (void))                                       \
+	X(void, PyEval_AcquireThread, (void *))                                            \
+	X(void *, PyEval_SaveThread, (void))                                               \
+	X(void, PyEval_RestoreThread, (void *))                                            \
+	X(void, PyEval_SetTrace, (trace_function, void *))                                 \
+	X(void, PyEval_SetProfile, (trace_function, void *))                               \
+	X(void *, PyThreadState_Get, (void))                                               \
+	X(void *, PyThreadState_Next, (void *))                                            \
+	X(void *, PyInterpreterState_Main, (void))                                         \
+	X(void *, PyInterpreterState_Head, (void))                                         \
+	X(void *, PyInterpreterState_Next, (void *))                                       \
+	X(void *, PyInterpreterState_ThreadHead, (void *))                                 \
+	X(void, PyErr_Fetch, (void **, void **, void **))                                  \
+	X(void, PyErr_Restore, (void *, void *, void *))                                   \
+	X(void, PyErr_Clear, (void))                                                       \
+	X(void *, PySys_GetObject, (const char *))                                         \
+	X(void *, PyImport_ImportModuleLevel, (const char *, void *, void *, void *, int)) \
+	X(void *, PyImport_GetModuleDict, (void))                                          \
+	X(void *, PyDict_GetItemString, (void *, const char *))                            \
+	X(void *, PyObject_GetAttrString, (void *, const char *))                          \
+	X(void *, PyObject_CallMethod, (void *, const char *, const char *, ...))          \
+	X(void *, PyObject_CallNoArgs, (void *))                                           \
+	X(void *, PyType_FromSpec, (struct type_spec *))                                   \
+	X(int, PyType_IsSubtype, (void *, void *))                                         \
+	X(void *, PyVectorcall_Call, (void *, void *, void *))                             \
+	X(const char *, PyUnicode_AsUTF8AndSize, (void *, ssize_t *))                      \
+	X(void *, PyUnicode_AsEncodedString, (void *, const char *, const char *))         \
+	X(int, PyBytes_AsStringAndSize, (void *, char **, ssize_t *))                      \
+	X(long, PyLong_AsLong, (void *))                                                   \
+	X(int, PyCode_Addr2Line, (void *, int))                                            \
+	X(void *, PyCode_NewEmpty, (const char *, const char *, int))                      \
+	X(void *, PyEval_GetFrame, (void))                                                 \
+	X(void *, PyFrame_GetCode, (void *))                                               \
+	X(void *, PyFrame_GetBack, (void *))                                               \
+	X(void *, PyThreadState_GetFrame, (void *))                                        \
 	X(int, PyFrame_GetLineNumber, (void *))
 
 /* X(name): objects that every version has. */
