@@ -76,20 +76,12 @@ static inline __attribute__((always_inline)) void see(void *frame, int what, voi
 static int plain(void *object, void *frame, int what, void *argument)
 {
 	(void)object;
-	if (!thread_hooks__was_seen())
-		see(frame, what, argument);
-	return 0;
+	return thread_hooks__plain(see, frame, what, argument);
 }
 
 static int chained(void *object, void *frame, int what, void *argument)
 {
-	trace_function program;
-
-	if (thread_hooks__was_seen())
-		return 0;
-	program = thread_hooks__program();
-	see(frame, what, argument);
-	return thread_hooks__chain(program, object, frame, what, argument);
+	return thread_hooks__chained(see, object, frame, what, argument);
 }
 
 static const struct thread_hook hook = {.plain = plain, .chained = chained};

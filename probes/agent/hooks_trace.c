@@ -32,8 +32,9 @@ static void see_function(void *frame, uint32_t type)
 		focus__passes(entry, type);
 }
 
-static inline __attribute__((always_inline)) void see(void *frame, int what)
+static inline __attribute__((always_inline)) void see(void *frame, int what, void *argument)
 {
+	(void)argument;
 	if (likely(what == TRACE_LINE))
 		see_line(frame);
 	else if (unlikely(gate.has_window) && what == TRACE_CALL)
@@ -44,21 +45,13 @@ static inline __attribute__((always_inline)) void see(void *frame, int what)
 
 static int plain(void *object, void *frame, int what, void *argument)
 {
-	(void)object, (void)argument;
-	if (!thread_hooks__was_seen())
-		see(frame, what);
-	return 0;
+	(void)object;
+	return thread_hooks__plain(see, frame, what, argument);
 }
 
 static int chained(void *object, void *frame, int what, void *argument)
 {
-	trace_function program;
-
-	if (thread_hooks__was_seen())
-		return 0;
-	program = thread_hooks__program();
-	see(frame, what);
-	return thread_hooks__chain(program, object, frame, what, argument);
+	return thread_hooks__chained(see, object, frame, what, argument);
 }
 
 static const struct thread_hook hook = {.is_trace = true, .plain = plain, .chained = chained};

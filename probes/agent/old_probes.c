@@ -65,12 +65,13 @@ __attribute__((noinline)) static void hit_line(const struct place *at)
 	PROBE_FUNCTION(python, line, at->file, at->name, at->line);
 }
 
-static void see(void *frame, int what)
+static void see(void *frame, int what, void *argument)
 {
 	struct python_error error;
 	struct place place;
 	void (*hit)(const struct place *) = NULL;
 
+	(void)argument;
 	if (what == TRACE_CALL && python_function__entry_semaphore)
 		hit = hit_entry;
 	else if (what == TRACE_RETURN && python_function__return_semaphore)
@@ -88,21 +89,13 @@ static void see(void *frame, int what)
 
 static int plain(void *object, void *frame, int what, void *argument)
 {
-	(void)object, (void)argument;
-	if (!thread_hooks__was_seen())
-		see(frame, what);
-	return 0;
+	(void)object;
+	return thread_hooks__plain(see, frame, what, argument);
 }
 
 static int chained(void *object, void *frame, int what, void *argument)
 {
-	trace_function program;
-
-	if (thread_hooks__was_seen())
-		return 0;
-	program = thread_hooks__program();
-	see(frame, what);
-	return thread_hooks__chain(program, object, frame, what, argument);
+	return thread_hooks__chained(see, object, frame, what, argument);
 }
 
 static const struct thread_hook trace_hook = {true, plain, chained};

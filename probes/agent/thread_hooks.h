@@ -38,4 +38,29 @@ trace_function thread_hooks__program(void);
 int thread_hooks__chain(trace_function program, void *object, void *frame, int what,
 			void *argument);
 
+/* What a kind of hooks does with an event. */
+typedef void (*thread_hooks_see)(void *frame, int what, void *argument);
+
+static inline __attribute__((always_inline)) int thread_hooks__plain(thread_hooks_see see,
+								     void *frame, int what,
+								     void *argument)
+{
+	if (!thread_hooks__was_seen())
+		see(frame, what, argument);
+	return 0;
+}
+
+static inline __attribute__((always_inline)) int thread_hooks__chained(thread_hooks_see see,
+								       void *object, void *frame,
+								       int what, void *argument)
+{
+	trace_function program;
+
+	if (thread_hooks__was_seen())
+		return 0;
+	program = thread_hooks__program();
+	see(frame, what, argument);
+	return thread_hooks__chain(program, object, frame, what, argument);
+}
+
 #endif /* PIKOS_AGENT_THREAD_HOOKS_H */
