@@ -7,8 +7,8 @@
  *
  * A function object keeps its identity, name and flags: only its definition is replaced by a copy
  * whose C function calls the original. The copies stay for ever, a call may be in the middle.
- * Its hash does change while it is wrapped, since Python takes that from the C function's address: a
- * program that looks one of these functions up in a dictionary does not find it meanwhile.
+ * Its hash does change while it is wrapped, since Python takes that from the C function's address:
+ * a program that looks one of these functions up in a dictionary does not find it meanwhile.
  */
 #ifndef PIKOS_AGENT_WRAPS_H
 #define PIKOS_AGENT_WRAPS_H
