@@ -6,7 +6,7 @@ import re
 import signal
 
 import interpreters
-from harness import Skip, check, equal, test, wait_for
+from harness import check, descendants, equal, test, wait_for
 from records import read_csv
 from test_agent_odd import AGENT, each_of_some, gone, tasks
 from test_oracle import BIG
@@ -37,32 +37,38 @@ def tracer_of(pid):
 def test_agent_killed_in_injection(context):
     """kill -9 of who has a thread of the target in its hands: that goes on as it was."""
     def kill(interpreter):
-        caught = 0
-        for _ in range(3):
+        for _ in range(2):
             workload = hostile(context, interpreter, "runs")
             target = workload.ready()
             before = tasks(target), status_of(target, target, "SigBlk")
             for _ in range(3):
                 tracer = context.trace("functions", *AGENT, "-v", "-o", context.path("k.csv"),
                                        "-p", target)
-                wait_for(lambda: tracer_of(target) or ": tracing " in tracer.errors(), "a stop")
-                keeper = tracer_of(target)
-                if keeper:
-                    caught += 1
+                keepers = []
+                wait_for(lambda: keepers.append(tracer_of(target)) or keepers[-1] or
+                         ": tracing " in tracer.errors(), "a stop")
+                if keepers[-1]:
+                    caught.append(keepers[-1])
                     try:
-                        os.kill(keeper, signal.SIGKILL)
+                        os.kill(keepers[-1], signal.SIGKILL)
                     except ProcessLookupError:  # that thread of it has just ended
                         pass
+                others = descendants(tracer.pid)
                 tracer.signal(signal.SIGKILL)
-                tracer.wait(-signal.SIGKILL if tracer.running() else None)
+                tracer.wait(None)  # it may have missed its keeper and ended by itself
+                wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in others),
+                         "the end of all of the tracer")
+                # What it was calling it calls to the end, with signals blocked.
+                wait_for(lambda: (tracer_of(target), status_of(target, target, "SigBlk"),
+                                  status_of(target, target, "State")) in
+                         ((0, before[1], "R"), (0, before[1], "S")), "the target as it was")
                 wait_for(lambda: gone(target, before[0]), "the end of the agent's thread")
-                equal(status_of(target, target, "SigBlk"), before[1], "its signal mask")
-                check(status_of(target, target, "State") in "RSD", "it is stopped")
             workload.go()
             equal(workload.result(), (1, os.SCHED_OTHER), "signals that came, its scheduling")
-        check(caught, "the target was never caught in an injection")
 
+    caught = []
     each_of_some(context, kill)
+    check(caught, "no target was ever caught in an injection")
 
 
 @test()
@@ -80,8 +86,6 @@ def test_agent_imports_by_itself(context):
 def test_agent_without_memory(context):
     """An event that there is no memory for is lost, and counted."""
     interpreter = interpreters.of_version(3, 11)
-    if not interpreter:
-        raise Skip("no CPython 3.11")
     workload = hostile(context, interpreter, "no_memory")
     lost = context.record("lines", workload, *AGENT, *BIG).summary()["lost"]
     seen = sum(row["function"] == "leaf" for row in read_csv(context.path("records.csv"), "lines"))
