@@ -46,8 +46,10 @@ static void test_with_probes(void **state)
 	struct doctor *doctor;
 
 	(void)state;
-	if (access(TRACED_PYTHON, R_OK))
+	if (access(TRACED_PYTHON, R_OK)) {
+		print_message("skipped: no " TRACED_PYTHON "\n");
 		skip();
+	}
 	doctor = examine(TRACED_PYTHON, 0);
 	assert_non_null(doctor);
 	assert_true(doctor->can_load && !doctor->is_loaded && !doctor->is_debug);
@@ -79,8 +81,10 @@ static void test_without_probes(void **state)
 	struct doctor *doctor;
 
 	(void)state;
-	if (access(file, R_OK))
+	if (access(file, R_OK)) {
+		print_message("skipped: no %s\n", file);
 		skip();
+	}
 	doctor = examine(file, 0);
 	assert_non_null(doctor);
 	assert_true(interpreter__info(doctor->in)->in_library);
@@ -105,8 +109,10 @@ static void test_old(void **state)
 	struct doctor *doctor;
 
 	(void)state;
-	if (access(file, R_OK))
+	if (access(file, R_OK)) {
+		print_message("skipped: no %s\n", file);
 		skip();
+	}
 	doctor = examine(file, 0);
 	assert_non_null(doctor);
 	assert_false(doctor->can_load);
@@ -133,8 +139,10 @@ static void test_process(void **state)
 	struct doctor *doctor;
 
 	(void)state;
-	if (access(TRACED_PYTHON, X_OK))
+	if (access(TRACED_PYTHON, X_OK)) {
+		print_message("skipped: no " TRACED_PYTHON "\n");
 		skip();
+	}
 	traced = traced__start(NULL, TRACED_PYTHON, WAIT);
 	doctor = examine(NULL, traced.pid);
 	assert_non_null(doctor);
@@ -170,8 +178,10 @@ static void test_seccomp(void **state)
 	struct traced traced;
 
 	(void)state;
-	if (access(TRACED_PYTHON, X_OK))
+	if (access(TRACED_PYTHON, X_OK)) {
+		print_message("skipped: no " TRACED_PYTHON "\n");
 		skip();
+	}
 	traced = traced__start(NULL, TRACED_PYTHON, script);
 	assert_int_equal(agent_check__process(traced.interpreter, &why), -ENOTSUP);
 	assert_int_equal(why.problem, INTERPRETER_NO_AGENT);

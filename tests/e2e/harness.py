@@ -236,11 +236,11 @@ _probes = {}
 
 def probes_of(path):
     """{name: Probe} of the provider `python`, addresses as linked. Empty if it has none."""
-    path = os.path.realpath(path)
-    if path not in _probes:
-        with open(path, "rb") as stream:
-            _probes[path] = _parse_notes(stream.read())
-    return _probes[path]
+    real = os.path.realpath(path)
+    if real not in _probes:
+        with open(path, "rb") as stream:  # /proc/PID/root/... may lead where `real` is no path
+            _probes[real] = _parse_notes(stream.read())
+    return _probes[real]
 
 
 def _parse_notes(image):

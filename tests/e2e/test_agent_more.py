@@ -136,9 +136,12 @@ def test_agent_qualified(context):
     place, _ = interpreter.place(context)
     context.run("functions", *AGENT, "--qualified", "-v", "-o", context.path("r.csv"), "--",
                 *interpreter.command(os.path.join(place, "agent_odd.py"), "exiting", "0"))
-    script = context.write("q.py", "class Outer:\n    class Inner:\n        def method(self):\n"
-                           "            return [(lambda: n)() for n in (1,)]\n"
-                           "Outer.Inner().method()\n")
+    _, outside = interpreter.place(context)
+    with open(os.path.join(outside, "q.py"), "w") as stream:
+        stream.write("class Outer:\n    class Inner:\n        def method(self):\n"
+                     "            return [(lambda: n)() for n in (1,)]\n"
+                     "Outer.Inner().method()\n")
+    script = interpreter.inside(os.path.join(outside, "q.py"))
     context.run("functions", *AGENT, "--qualified", "--no-c-calls", "-o", context.path("s.csv"),
                 "--", *interpreter.command(script))
     names = [row["function"] for row in read_csv(context.path("s.csv"), "functions")

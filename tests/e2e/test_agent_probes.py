@@ -83,8 +83,10 @@ def offer(context, pid, *arguments):
     option = "" if path.startswith("/proc") else f"-p {pid} "
     check(lines[1].startswith(f"bpftrace {option}-e 'usdt:{path}:python:function__entry "),
           "not a line for bpftrace", actual=lines[1])
-    directory = os.path.realpath(os.path.dirname(path))  # as long as the process lives
-    context.cleanup(lambda: shutil.rmtree(directory, ignore_errors=True))
+    # By a descriptor: the way by /proc ends with the process.
+    parent, name = os.path.split(os.path.dirname(path))
+    inside = os.open(parent, os.O_DIRECTORY)
+    context.cleanup(lambda: shutil.rmtree(name, ignore_errors=True, dir_fd=inside))
     return path, lines[1]
 
 
