@@ -37,34 +37,33 @@ def tracer_of(pid):
 def test_agent_killed_in_injection(context):
     """kill -9 of who has a thread of the target in its hands: that goes on as it was."""
     def kill(interpreter):
+        workload = hostile(context, interpreter, "runs")
+        target = workload.ready()
+        before = tasks(target), status_of(target, target, "SigBlk")
         for _ in range(2):
-            workload = hostile(context, interpreter, "runs")
-            target = workload.ready()
-            before = tasks(target), status_of(target, target, "SigBlk")
-            for _ in range(3):
-                tracer = context.trace("functions", *AGENT, "-v", "-o", context.path("k.csv"),
-                                       "-p", target)
-                keepers = []
-                wait_for(lambda: keepers.append(tracer_of(target)) or keepers[-1] or
-                         ": tracing " in tracer.errors(), "a stop")
-                if keepers[-1]:
-                    caught.append(keepers[-1])
-                    try:
-                        os.kill(keepers[-1], signal.SIGKILL)
-                    except ProcessLookupError:  # that thread of it has just ended
-                        pass
-                others = descendants(tracer.pid)
-                tracer.signal(signal.SIGKILL)
-                tracer.wait(None)  # it may have missed its keeper and ended by itself
-                wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in others),
-                         "the end of all of the tracer")
-                # What it was calling it calls to the end, with signals blocked.
-                wait_for(lambda: (tracer_of(target), status_of(target, target, "SigBlk"),
-                                  status_of(target, target, "State")) in
-                         ((0, before[1], "R"), (0, before[1], "S")), "the target as it was")
-                wait_for(lambda: gone(target, before[0]), "the end of the agent's thread")
-            workload.go()
-            equal(workload.result(), (1, os.SCHED_OTHER), "signals that came, its scheduling")
+            tracer = context.trace("functions", *AGENT, "-v", "-o", context.path("k.csv"),
+                                   "-p", target)
+            keepers = []
+            wait_for(lambda: keepers.append(tracer_of(target)) or keepers[-1] or
+                     ": tracing " in tracer.errors(), "a stop")
+            if keepers[-1]:
+                caught.append(keepers[-1])
+                try:
+                    os.kill(keepers[-1], signal.SIGKILL)
+                except ProcessLookupError:  # that thread of it has just ended
+                    pass
+            others = descendants(tracer.pid)
+            tracer.signal(signal.SIGKILL)
+            tracer.wait(None)  # it may have missed its keeper and ended by itself
+            wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in others),
+                     "the end of all of the tracer")
+            # What it was calling it calls to the end, with signals blocked.
+            wait_for(lambda: (tracer_of(target), status_of(target, target, "SigBlk"),
+                              status_of(target, target, "State")) in
+                     ((0, before[1], "R"), (0, before[1], "S")), "the target as it was")
+            wait_for(lambda: gone(target, before[0]), "the end of the agent's thread")
+        workload.go()
+        equal(workload.result(), (1, os.SCHED_OTHER), "signals that came, its scheduling")
 
     caught = []
     each_of_some(context, kill)
