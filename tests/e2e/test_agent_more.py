@@ -136,7 +136,7 @@ def test_agent_qualified(context):
     place, _ = interpreter.place(context)
     context.run("functions", *AGENT, "--qualified", "-v", "-o", context.path("r.csv"), "--",
                 *interpreter.command(os.path.join(place, "agent_odd.py"), "exiting", "0"))
-    _, outside = interpreter.place(context)
+    outside = interpreter.scratch(context)
     with open(os.path.join(outside, "q.py"), "w") as stream:
         stream.write("class Outer:\n    class Inner:\n        def method(self):\n"
                      "            return [(lambda: n)() for n in (1,)]\n"
