@@ -43,6 +43,9 @@ enum wire_kind {
 	WIRE_LOST,	   /* struct wire_lost */
 	WIRE_WAKE,	   /* struct wire_head: look at the targets' counters */
 	WIRE_BATCH,	   /* struct wire_batch */
+	WIRE_MEMORY,	   /* struct wire_memory */
+	WIRE_FRAME_CODE,   /* struct wire_frame_code */
+	WIRE_LINE_TABLE,   /* struct wire_line_table */
 };
 
 /* Of events: wire_head.type. */
@@ -114,6 +117,64 @@ struct wire_lost {
 	struct wire_head head; /* type is an enum wire_reason */
 	__u64 count;
 };
+
+/* ------------------------------------------------------------------ memory */
+
+/* Of WIRE_MEMORY: wire_head.type. The last four are changes of what is resident. */
+enum wire_memory_type {
+	WIRE_MMAP = 1,
+	WIRE_MUNMAP,
+	WIRE_MREMAP,
+	WIRE_BRK,
+	WIRE_MADVISE,
+	WIRE_ANON,
+	WIRE_FILE,
+	WIRE_SHMEM,
+	WIRE_SWAP,
+	WIRE_MEMORY_N_TYPES,
+};
+
+/* A frame of a Python stack, innermost first. */
+struct wire_frame {
+	__u32 code;   /* id, of a struct wire_frame_code; 0: the frame could not be read */
+	__u32 offset; /* of its instruction, bytes from the first; WIRE_FRAME_NOT_STARTED */
+};
+
+#define WIRE_FRAME_NOT_STARTED ((__u32)-1)
+#define WIRE_MAX_FRAMES	       128
+#define WIRE_MAX_NATIVE	       127
+
+/* wire_memory.flags. Frames that were read stand whatever is set: they are right. */
+#define WIRE_STACK_CUT	      1	 /* it is deeper than WIRE_MAX_FRAMES, or was not to be followed */
+#define WIRE_STACK_UNREADABLE 2	 /* the next frame could not be read, or is no frame */
+#define WIRE_STACK_LOOP	      4	 /* a frame came twice */
+#define WIRE_STACK_NATIVE     8	 /* the thread runs no Python, or none is known of it */
+#define WIRE_STACK_UNKNOWN    16 /* an interpreter without a table of offsets */
+
+/*
+ * n_frames struct wire_frame follow, then n_native addresses (u64, innermost first). The buffer's
+ * record may be longer than they are.
+ */
+struct wire_memory {
+	struct wire_head head; /* time: of the call's end, of the last of the faults */
+	__u64 seq;	       /* as in struct wire_event */
+	__u64 first_time;      /* of the call's begin, of the first of n_faults */
+	__u64 address; /* mmap, mremap: the result; brk: the new end; faults: 0, or the last's */
+	__u64 size;    /* bytes: as asked for, mremap: the new size; brk: 0; faults: below */
+	__u64 old_address; /* mremap; brk: the end before */
+	__u64 old_size;	   /* mremap */
+	__s64 change;	   /* faults: bytes by which the type has grown; else 0 */
+	__u64 rss, vms;	   /* pages, after it */
+	__u32 prot;	   /* mmap; madvise: its advice */
+	__u32 map_flags;   /* mmap, mremap */
+	__u32 n_faults;
+	__u32 flags; /* WIRE_STACK_* */
+	__u16 n_frames, n_native;
+	__u32 unused;
+};
+
+_Static_assert(sizeof(struct wire_frame) == 8, "wire format");
+_Static_assert(sizeof(struct wire_memory) == 112, "wire format");
 
 /* ------------------------------------------------------------------ batches of the agent */
 

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * frames.h - what the frames that the kernel walked stand for: function, file and line.
+ *
+ * The kernel sends a code object's names and its table of lines once, and of each frame only the
+ * code's id and the offset of the instruction; lines are found here. Everything comes from the
+ * target: a table that makes no sense gives line -1, never a wrong read.
+ */
+#ifndef PIKOS_SYMBOLS_FRAMES_H
+#define PIKOS_SYMBOLS_FRAMES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "bpf/wire.h"
+#include "symbols/symbols.h"
+
+struct frames;
+
+/* A frame in words. */
+struct frame {
+	struct symbol *symbol; /* NULL: not known. Owned by the table, until frames__rotate */
+	int32_t line;	       /* -1: not known */
+	int32_t first_line;    /* of the function's definition; -1: not known */
+};
+
+struct frames *frames__new(void);
+void frames__free(struct frames *frames);
+
+/*
+ * @brief Take what is a WIRE_FRAME_CODE or WIRE_LINE_TABLE.
+ * @return 0; -ENOMEM
+ */
+int frames__learn(struct frames *frames, const struct wire_head *head, uint32_t size);
+
+/* @brief What a frame of `target` stands for. Never fails: out->symbol is NULL then. */
+void frames__get(struct frames *frames, uint32_t target, const struct wire_frame *frame,
+		 struct frame *out);
+
+#endif /* PIKOS_SYMBOLS_FRAMES_H */
