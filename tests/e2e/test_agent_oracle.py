@@ -17,6 +17,7 @@ from test_oracle import BIG, CASES
 AGENT_CASES = """c_builtins c_methods c_slots c_exceptions c_generators c_contexts classes_of_c
 late_free one_line many_lines programs""".split()
 ALL_CASES = AGENT_CASES + CASES
+BRIEF_CASES = "c_methods generators exceptions threads one_line".split()
 
 MODES = {
     "functions": ("functions", "functions", ("--c-calls",)),
@@ -124,7 +125,7 @@ def trace_cases(context, interpreter, mode, place, scratch, cases, expected):
                      sections(expected), f"{interpreter.name}, {mode}")
 
 
-RUN_CASES = "c_methods generators exec exceptions threads one_line".split()
+RUN_CASES = [*BRIEF_CASES, "exec"]
 
 
 def compare_run(context, interpreter, mode, cases=RUN_CASES):
@@ -169,6 +170,11 @@ def register():
             for mode in ("functions", "lines"):
                 add_test(f"agent_run_{mode}_{each.label}",
                          lambda context, each=each, mode=mode: compare_run(context, each, mode))
+    # Other kernels are slow: a few cases on their only interpreter, by attaching to it.
+    for mode in ("functions", "lines") if known else ():
+        add_test(f"agent_brief_{mode}",
+                 lambda context, mode=mode: compare_attached(context, known[0], mode, BRIEF_CASES),
+                 vm=True)
     for label, reason in interpreters.missing().items():
         add_test(f"agent_functions_{label}",
                  lambda context, reason=reason: skip(context, reason))
