@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the agent costs, by interpreter; trials as those of trials.py.
 
-All that is compared within a round is measured in one process, one after the other: bare,
-cProfile, traced, bare again; each in slices of which the best counts, since what else the machine
-does, on the other thread of the same core too, only ever adds. A slice holds some hundred batches.
-Recordings go to memory (/dev/shm) unless a disk is the subject.
+What is compared takes turns in short slices (interleave.py). Recordings go to memory (/dev/shm)
+unless a disk is the subject.
 """
 
-import json
+import contextlib
 import os
 import statistics
 import subprocess
 import tempfile
 import time
 
-from measure import Failed, Pikos, Target, spread, wait_until
+from interleave import (Reference, alternate, compare, median, pairs_of, pin, scaled, slice_count,
+                        slice_of)
+from measure import HERE, Failed, Pikos, Target, collect, wait_until
 
 import harness
 import interpreters
@@ -38,55 +38,57 @@ def in_memory(function):
     return run
 
 
-def collect(rounds):
-    """[{name: value}] to {name: spread}"""
-    return {name: spread([each.get(name) for each in rounds]) for name in rounds[0]}
-
-
 # ------------------------------------------------------------------ cost of an event
 
 
-def one_kind(target, path, unit, count, monitor, *arguments):
-    """bare, cProfile's and ours, ns per unit, wall and CPU; and what the loader used."""
-    target.bare(unit, count)  # the first code to run warms up
-    bare = target.bare(unit, count)
-    profiled = target.bare({"calls": "cprofile", "ccalls": "cprofile_ccalls"}[unit], count) \
-        if unit != "lines" else None
-    target.bare(unit, count)  # it is made bare again
-    before = target.bare(unit, count)
-    with traced(target, path, monitor, *arguments) as tool:
-        found = target.bare(unit, count)
-        cpu = tool.end() - tool.cpu_attached
-        totals = tool.totals()
-    events = count if unit == "lines" else 2 * count
+CPROFILE = {"calls": "cprofile", "ccalls": "cprofile_ccalls"}  # of a line it tells nothing
+
+
+def rows_of(parts, pairs):
+    alternate(parts, 2)  # what runs first warms up
+    return alternate(parts, pairs)
+
+
+def one_kind(interpreter, path, unit, quick, monitor, *arguments):
+    """ns of CPU per unit: bare, what we add, what cProfile adds; and what the loader used."""
+    pairs = pairs_of(quick)
+    with Target(interpreter) as target, Target(interpreter) as other, Reference() as reference:
+        pin(target, other)
+        count = slice_count(other, unit)
+        parts = {"ours": slice_of(target, unit, count), "bare": slice_of(other, unit, count),
+                 "reference": reference.slice}
+        if unit in CPROFILE:
+            parts["cprofile"] = slice_of(other, CPROFILE[unit], count)
+        same = median(rows_of(parts, pairs), lambda row: row["ours"] / row["bare"])
+        with traced(target, path, monitor, *arguments) as tool:
+            rows = rows_of(parts, pairs)
+            cpu = tool.end() - tool.cpu_attached
+            totals = tool.totals()
+    os.unlink(path)
+    events = count * pairs * (1 if unit == "lines" else 2)
     if totals["seen"] < events:
         raise Failed(f"{totals['seen']} events seen of {events}")
-    os.unlink(path)
-    target.bare(unit, count)
-    after = target.bare(unit, count)
-    base = [statistics.mean(values) for values in zip(before, after)]
-    result = {"bare": base[0], "bare_cpu": base[1], "added": found[0] - base[0],
-              "added_cpu": found[1] - base[1], "lost": totals["lost"],
-              "loader_ns": cpu / max(1, totals["written"]),
-              "events_per_s": 1e9 * events / count / found[0]}
-    if profiled:
-        its = [value - base_of for value, base_of in zip(profiled, bare)]
-        result.update(cprofile=its[0], cprofile_cpu=its[1], ratio=result["added"] / its[0],
-                      ratio_cpu=result["added_cpu"] / its[1])
+    result = {"bare": median(rows, lambda row: row["bare"]),
+              "ours": median(rows, lambda row: row["ours"]),
+              "added": median(rows, lambda row: row["ours"] - row["bare"] * same),
+              "scaled": median(rows, lambda row: scaled(row["ours"] - row["bare"] * same,
+                                                        row["reference"])),
+              "reference": median(rows, lambda row: row["reference"]),
+              "loader_ns": cpu / max(1, totals["written"]), "lost": totals["lost"]}
+    if unit in CPROFILE:
+        result["cprofile"] = median(rows, lambda row: row["cprofile"] - row["bare"])
+        result["ratio"] = median(rows, lambda row: (row["ours"] - row["bare"] * same) /
+                                 (row["cprofile"] - row["bare"]))
     return {f"{unit}_{name}": value for name, value in result.items()}
 
 
 @in_memory
 def cost(interpreter, path, runs, quick):
-    """Functions, functions with C calls, lines to CSV; each beside cProfile where it has such."""
-    count = 100_000 if quick else 1_000_000
-    rounds = []
-    for _ in range(runs):
-        with Target(interpreter) as target:
-            rounds.append({**one_kind(target, path, "calls", count, "functions", "--no-c-calls"),
-                           **one_kind(target, path, "ccalls", count, "functions", "--c-calls"),
-                           **one_kind(target, path, "lines", 2 * count, "lines")})
-    return collect(rounds)
+    """Functions, functions with C calls, lines to CSV; the first two beside cProfile."""
+    return collect([
+        {**one_kind(interpreter, path, "calls", quick, "functions", "--no-c-calls"),
+         **one_kind(interpreter, path, "ccalls", quick, "functions", "--c-calls"),
+         **one_kind(interpreter, path, "lines", quick, "lines")} for _ in range(runs)])
 
 
 @in_memory
@@ -105,67 +107,41 @@ def lost(interpreter, path, runs, quick):
 # ------------------------------------------------------------------ what is not traced
 
 
-def paired(target, count, while_):
-    """Speed while something, over the mean of the bare speeds before and after it; CPU time."""
-    target.bare("calls", count)
-    before = target.bare("calls", count)[1]
-    during = while_()
-    target.bare("calls", count)
-    after = target.bare("calls", count)[1]
-    return during / statistics.mean((before, after))
-
-
 @in_memory
 def outside(interpreter, path, runs, quick):
     """A function outside the focus, over bare: never inside, and after the focus was entered and
-    left; `nothing` is the same without a tracer: the noise."""
-    count = 200_000 if quick else 4_000_000
-    rounds = []
-    for _ in range(runs):
-        with Target(interpreter) as target:
+    left."""
 
-            def never():
-                return target.bare("calls", count)[1]
+    @contextlib.contextmanager
+    def focused(target, entered):
+        with traced(target, path, "functions", "--focused-on", "warm") as tool:
+            if entered:
+                target.ask("warm", 10)
+            yield
+            tool.end()
+        if bool(tool.totals()["seen"]) != entered:
+            raise Failed(f"{tool.totals()['seen']} events seen")
+        os.unlink(path)
 
-            def while_focused(entered):
-                with traced(target, path, "functions", "--focused-on", "warm") as tool:
-                    if entered:
-                        target.ask("warm", 10)
-                    target.bare("calls", count)
-                    speed = target.bare("calls", count)[1]
-                    tool.end()
-                    if bool(tool.totals()["seen"]) != entered:
-                        raise Failed(f"{tool.totals()['seen']} events seen")
-                os.unlink(path)
-                return speed
-
-            rounds.append({"nothing": paired(target, count, never),
-                           "not_entered": paired(target, count, lambda: while_focused(False)),
-                           "left": paired(target, count, lambda: while_focused(True))})
-    return collect(rounds)
+    return compare(lambda: Target(interpreter),
+                   {"not_entered": lambda target: focused(target, False),
+                    "left": lambda target: focused(target, True)}, "calls", runs, quick)
 
 
 @in_memory
 def loaded(interpreter, path, runs, quick):
-    """With the library in, but no tracer, over bare in the same process before."""
-    count = 200_000 if quick else 4_000_000
-    rounds = []
-    for _ in range(runs):
-        found = {}
-        for name in ("nothing", "loaded"):
-            with Target(interpreter) as target:
-                target.bare("calls", count)
-                before = target.bare("calls", count)[1]
-                if name == "loaded":
-                    with traced(target, path, "functions") as tool:
-                        target.ask("warm", 100)
-                        tool.end()
-                    wait_until(lambda: tasks(target.pid) == 1, "the end of the agent's thread")
-                    os.unlink(path)
-                target.bare("calls", count)
-                found[name] = target.bare("calls", count)[1] / before
-        rounds.append(found)
-    return collect(rounds)
+    """With the library in, but no tracer, over bare."""
+
+    @contextlib.contextmanager
+    def left_behind(target):
+        with traced(target, path, "functions") as tool:
+            target.ask("warm", 100)
+            tool.end()
+        wait_until(lambda: tasks(target.pid) == 1, "the end of the agent's thread")
+        os.unlink(path)
+        yield
+
+    return compare(lambda: Target(interpreter), {"loaded": left_behind}, "calls", runs, quick)
 
 
 def tasks(pid):
@@ -175,35 +151,55 @@ def tasks(pid):
 # ------------------------------------------------------------------ kill -9
 
 
+NEAR_NS = 20_000_000
+
+
+def over_companion(windows, companion):
+    """[(ns, speed over the companion's about then)] of what two on one CPU told of `watch`."""
+    return [(at, speed / statistics.median(near)) for at, speed in windows
+            if (near := [its for its_at, its in companion if abs(its_at - at) < NEAR_NS])]
+
+
+def watch_both(target, companion, ms, meanwhile=None):
+    target.tell("watch", ms)
+    companion.tell("watch", ms)
+    done = meanwhile() if meanwhile else None
+    return done, over_companion(target.answer(), companion.answer())
+
+
 @in_memory
 def gone(interpreter, path, runs, quick):
-    """ms from kill -9 of the tracer until its thread is gone, and until calls are as fast as
-    bare."""
+    """ms from kill -9 of the tracer until its thread is gone, and until calls are as fast as those
+    of a companion that nobody traces; the two share a CPU."""
     rounds = []
     for _ in range(runs):
-        with Target(interpreter) as target:
-            target.ask("calls", 100_000)
-            bare = statistics.median(speed for _, speed in target.ask("watch", 100))
+        with Target(interpreter) as target, Target(interpreter) as companion:
+            pin(target, companion)
+            watch_both(target, companion, 50)
+            same = statistics.median(ratio for _, ratio in watch_both(target, companion, 200)[1])
             with traced(target, path, "functions", "--no-c-calls") as tool:
-                target.tell("watch", 1000)
-                wait_until(lambda: os.path.getsize(path) > 1 << 20, "a megabyte of records")
-                tool.process.kill()
-                start = time.monotonic_ns()
-                wait_until(lambda: tasks(target.pid) == 1, "the end of the agent's thread", 20)
-                thread = (time.monotonic_ns() - start) / 1e6
+
+                def kill():
+                    wait_until(lambda: os.path.getsize(path) > 1 << 20, "a megabyte of records")
+                    tool.process.kill()
+                    start = time.monotonic_ns()
+                    wait_until(lambda: tasks(target.pid) == 1, "the end of the agent's thread", 20)
+                    return start, (time.monotonic_ns() - start) / 1e6
+
+                (start, thread), windows = watch_both(target, companion, 1000, kill)
                 tool.wait()
-            windows = [each for each in target.answer() if each[0] > start]
             os.unlink(path)
-        rounds.append({"thread_ms": thread, "bare_ms": bare_again(windows, bare, start)})
+        rounds.append({"thread_ms": thread, "bare_ms": bare_again(
+            [(at, ratio / same) for at, ratio in windows if at > start], start)})
     return collect(rounds)
 
 
-def bare_again(windows, bare, start):
-    fast = [speed < 1.5 * bare for _, speed in windows]  # traced it is 3 x
+def bare_again(windows, start):
+    fast = [ratio < 1.5 for _, ratio in windows]  # traced it is 3 x
     for number in range(len(windows) - STEADY):
         if all(fast[number:number + STEADY]):
             return (windows[number][0] - start) / 1e6
-    raise Failed(f"the target stays at {windows[-1][1]:.0f} ns a call, bare is {bare:.0f}")
+    raise Failed(f"the target stays at {windows[-1][1]:.1f} x bare")
 
 
 # ------------------------------------------------------------------ two at once, slow disks
@@ -211,32 +207,35 @@ def bare_again(windows, bare, start):
 
 @in_memory
 def two(interpreter, path, runs, quick):
-    """CPU time per call of each of two traced at once, over one traced alone; and the same bare,
-    which is what the machine itself costs two."""
-    count = 100_000 if quick else 3_000_000
-
-    def cpu_of(*targets):
-        for target in targets:
-            target.tell("calls", count)
-        return [target.answer()[0][1] / count for target in targets]
-
+    """CPU time per call of each of two that run at once, on a CPU each, over one that runs alone:
+    traced; and the same bare, which is what the machine itself costs two."""
     rounds = []
     for _ in range(runs):
         with Target(interpreter) as one, Target(interpreter) as other:
-            cpu_of(one, other)
-            bare = cpu_of(one)[0]
-            bare_two = statistics.mean(cpu_of(one, other))
-            with traced(one, path, "functions", "--no-c-calls") as tool:
-                alone = cpu_of(one)[0]
-                tool.end()
-            os.unlink(path)
+            for target, cpu in zip((one, other), sorted(os.sched_getaffinity(0))[-2:]):
+                pin(target, cpu=cpu)
+            count = slice_count(one, "calls")
+
+            def both():
+                for target in (one, other):
+                    target.tell("calls", count)
+                return statistics.mean(target.answer()[0][1] / count for target in (one, other))
+
+            parts = {"one": slice_of(one, "calls", count),
+                     "other": slice_of(other, "calls", count), "both": both}
+
+            def ratio():
+                return median(rows_of(parts, pairs_of(quick)),
+                              lambda row: 2 * row["both"] / (row["one"] + row["other"]))
+
+            bare = ratio()
             with Pikos("functions", "--source", "agent", "--no-c-calls", "-o", path,
                        targets=[one, other]) as tool:
-                both = statistics.mean(cpu_of(one, other))
+                both_traced = ratio()
                 tool.end()
                 totals = tool.totals()
             os.unlink(path)
-        rounds.append({"traced": both / alone, "bare": bare_two / bare, "lost": totals["lost"],
+        rounds.append({"traced": both_traced, "bare": bare, "lost": totals["lost"],
                        "seen": totals["seen"]})
     return collect(rounds)
 
@@ -265,17 +264,28 @@ def rate(interpreter, directory, runs, quick):
 # ------------------------------------------------------------------ regions of the program's own
 
 
+REGIONS = {"decorator": "call", "with": "loop", "enable": "loop", "call": "loop"}
+
+
 def regions(interpreter, runs, quick):
-    """ns of a region of pikos.py while nobody is attached: decorated, `with`, enable()."""
-    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "idle_regions.py")
+    """ns of a region of pikos.py while nobody is attached: decorated, `with`, enable(); what is
+    around it taken off. `call` is an empty one, for comparison."""
+    program = os.path.join(HERE, "idle_regions.py")
     library = os.path.join(harness.ROOT, "build", "libpikos-agent.so")
     rounds = []
     for _ in range(runs):
-        done = subprocess.run(interpreter.command(program, library), stdout=subprocess.PIPE,
-                              check=True)
-        found = json.loads(done.stdout)
-        if found.pop("state") != "marked":
-            raise Failed("the agent's library was not loaded")
+        with Target(interpreter, program, library) as target, Reference() as reference:
+            pin(target)
+            if target.ask("state") != "marked":
+                raise Failed("the agent's library was not loaded")
+            parts = {name: slice_of(target, name, slice_count(target, name))
+                     for name in (*REGIONS, "loop")}
+            rows = rows_of({**parts, "reference": reference.slice}, pairs_of(quick))
+        found = {"reference": median(rows, lambda row: row["reference"])}
+        for name, around in REGIONS.items():
+            found[name] = median(rows, lambda row: row[name] - row[around])
+            found[name + "_scaled"] = median(
+                rows, lambda row: scaled(row[name] - row[around], row["reference"]))
         rounds.append(found)
     return collect(rounds)
 

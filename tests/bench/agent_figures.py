@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What is said of the agent's trials, and the figures that it is to reach.
 
-Of costs the CPU time decides, the agent's own thread included; wall time beside it tells whether
-the machine was busy with other things.
+Of costs the CPU time decides, the agent's own thread included. A figure in ns is judged as it
+would be on the machine of the figures (interleave.py), and told as it was, too, beside what an
+empty call of Debian's 3.11 took in those moments.
 """
+
+from interleave import MACHINE_CALL_NS
 
 
 class Figure:
@@ -53,9 +56,14 @@ def per_version(trials, kind, what, target, value_of, word_of, limit):
 
 def ratio(trials, unit, what, target, limit):
     return per_version(
-        trials, "cost", what, target, lambda its: its[unit + "_ratio_cpu"]["median"],
-        lambda its: f"{ranged(its[unit + '_ratio_cpu'])}, wall {its[unit + '_ratio']['median']:.2f}",
-        limit)
+        trials, "cost", what, target, lambda its: its[unit + "_ratio"]["median"],
+        lambda its: ranged(its[unit + "_ratio"]), limit)
+
+
+def beside_reference(values, reference, raw):
+    """Words: scaled, and as it was."""
+    return (f"{ranged(values, 0)} ns (as measured {raw['median']:.0f}, an empty call "
+            f"{reference['median']:.0f})")
 
 
 def against_noise(trials, kind, names, what, target, limit):
@@ -87,16 +95,23 @@ def equality(trials, name, what):
     return figure
 
 
+def region_words(its):
+    words = [f"{name} " + beside_reference(its[name + "_scaled"], its["reference"], its[name])
+             for name in ("decorator", "with", "enable")]
+    return ", ".join([*words, f"its own empty call {its['call_scaled']['median']:.0f} ns"])
+
+
 def issue_table(trials):
     return [
         ratio(trials, "calls", "agent: functions (no C calls) to CSV, added time per call over "
               "cProfile's", "at most 0.6 on 3.13-3.15, 0.75 on 3.12, 0.8 on 3.9-3.11", limit_of),
         ratio(trials, "ccalls", "agent: functions with C calls, on C calls, the same",
               "at most 1.0", 1.0),
-        per_version(trials, "cost", "agent: lines to CSV, added time per line", "at most 60 ns",
-                    lambda its: its["lines_added_cpu"]["median"],
-                    lambda its: f"{ranged(its['lines_added_cpu'], 0)} ns, wall "
-                                f"{its['lines_added']['median']:.0f}", 60),
+        per_version(trials, "cost", "agent: lines to CSV, added time per line, scaled to "
+                    f"{MACHINE_CALL_NS} ns per empty call", "at most 60 ns",
+                    lambda its: its["lines_scaled"]["median"],
+                    lambda its: beside_reference(its["lines_scaled"], its["lines_reference"],
+                                                 its["lines_added"]), 60),
         against_noise(trials, "outside", ("not_entered", "left"),
                       "agent: a function outside the focus, 3.12+, over bare", "within 3 %", 1.03),
         against_noise(trials, "loaded", ("loaded",),
@@ -115,12 +130,11 @@ def issue_table(trials):
                     lambda its: max(its["thread_ms"]["max"], its["bare_ms"]["max"]),
                     lambda its: f"thread {ranged(its['thread_ms'], 0)} ms, bare speed "
                                 f"{ranged(its['bare_ms'], 0)} ms", 200),
-        per_version(trials, "regions", "a region of pikos.py while nobody is attached",
-                    "under 200 ns",
-                    lambda its: max(its[name]["median"] for name in ("decorator", "with",
-                                                                     "enable")),
-                    lambda its: ", ".join(f"{name} {ranged(its[name], 0)}" for name in
-                                          ("decorator", "with", "enable", "call")), 200),
+        per_version(trials, "regions", "a region of pikos.py while nobody is attached, scaled to "
+                    f"{MACHINE_CALL_NS} ns per empty call", "under 200 ns",
+                    lambda its: max(its[name + "_scaled"]["median"]
+                                    for name in ("decorator", "with", "enable")),
+                    region_words, 200),
     ]
 
 
@@ -129,12 +143,12 @@ def cost_lines(name, result):
     for unit, what in (("calls", "call"), ("ccalls", "C call"), ("lines", "line")):
         its = {key[len(unit) + 1:]: value for key, value in result.items()
                if key.startswith(unit + "_")}
-        words = f"bare {its['bare_cpu']['median']:.0f}, adds {ranged(its['added_cpu'], 0)}"
+        words = (f"bare {its['bare']['median']:.0f}, adds {ranged(its['added'], 0)}, beside an "
+                 f"empty call of 3.11 of {its['reference']['median']:.0f}")
         if "cprofile" in its:
-            words += f", cProfile adds {ranged(its['cprofile_cpu'], 0)}"
-        lines.append(f"{name}: ns of CPU per {what}: {words}; {its['events_per_s']['median'] / 1e6:.1f} "
-                     f"M events/s, loader {its['loader_ns']['median']:.0f} ns a record, lost "
-                     f"{its['lost']['max']:.0f}")
+            words += f", cProfile adds {ranged(its['cprofile'], 0)}"
+        lines.append(f"{name}: ns of CPU per {what}: {words}; loader "
+                     f"{its['loader_ns']['median']:.0f} ns a record, lost {its['lost']['max']:.0f}")
     return lines
 
 

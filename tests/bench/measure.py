@@ -45,6 +45,11 @@ def spread(values):
             "values": values}
 
 
+def collect(rounds):
+    """[{name: value}] to {name: spread}"""
+    return {name: spread([each.get(name) for each in rounds]) for name in rounds[0]}
+
+
 def read_line(stream, what, deadline=DEADLINE):
     """A line of an unbuffered pipe; Failed when it ends or the time is up."""
     line = b""
@@ -83,18 +88,18 @@ def free_port():
 
 
 class Target:
-    """A process of target.py; of another interpreter than PYTHON, one of interpreters.py."""
+    """A process of target.py; of another interpreter than PYTHON, one of interpreters.py; of
+    another program with arguments, one that takes commands as target.py does."""
 
-    def __init__(self, interpreter=None):
+    def __init__(self, interpreter=None, program=os.path.join(HERE, "target.py"), *arguments):
         self.made = None
-        program = os.path.join(HERE, "target.py")
-        command = [PYTHON, program]
+        command = [PYTHON, program, *arguments]
         if interpreter:
             if interpreter.suite:
                 self.made = tempfile.mkdtemp(prefix="pikos-bench-",
                                              dir=os.path.join(interpreter.root, "tmp"))
                 program = interpreter.inside(shutil.copy(program, self.made))
-            command = interpreter.command(program)
+            command = interpreter.command(program, *arguments)
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0,
             env={**os.environ, "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"})

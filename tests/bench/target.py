@@ -194,14 +194,14 @@ COMMANDS = {each.__name__: each for each in
              warm, busy)}
 
 
-def main():
+def main(commands):
     # Unbuffered: what has been read ahead, poll() does not see.
     with open(0, "rb", buffering=0) as stream:
         for line in iter(stream.readline, b""):
             name, *numbers = line.decode().split()
-            answer = json.dumps(COMMANDS[name](*map(int, numbers)))
+            answer = json.dumps(commands[name](*map(int, numbers)))
             os.write(1, answer.encode() + b"\n")
 
 
 if __name__ == "__main__":
-    main()
+    main(COMMANDS)

@@ -242,8 +242,10 @@ def run_trials(names, runs, quick, directory, say):
     results = {}
     for name in names:
         say(name)
+        started = time.monotonic()
         try:
             results[name] = TRIALS[name](directory, runs, quick)
         except Failed as reason:
             results[name] = {"reason": f"failed: {reason}", "failed_to_run": True}
+        say(f"{name} took {time.monotonic() - started:.0f} s")
     return results
