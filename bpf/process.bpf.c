@@ -101,6 +101,7 @@ int BPF_PROG(on_thread_exit, struct task_struct *task)
 	bpf_map_delete_elem(&focus_depths, &tid);
 	bpf_map_delete_elem(&region_depths, &tid);
 	bpf_map_delete_elem(&thread_states, &tid);
+	bpf_map_delete_elem(&thread_stacks, &tid);
 	return 0;
 }
 

@@ -191,7 +191,7 @@ static __always_inline bool is_quirk(const struct wire_site *site, const struct 
 	if (!(site->flags & WIRE_SITE_GENERATORS))
 		return false;
 	if (now->type == WIRE_CALL)
-		return now->generator && is_generator_creation(site, now->generator);
+		return now->generator && is_generator_creation(site->target, now->generator);
 	return now->line == -1 && now->code->name_hash == now->code->file_hash;
 }
 
@@ -226,8 +226,8 @@ static __always_inline int handle(struct pt_regs *ctx, __u8 type)
 	if (filter_regions && now.code->name_hash == region_name_hash)
 		return 0;
 	if (site->flags & WIRE_SITE_GENERATORS && (type == WIRE_CALL || filter_focus))
-		now.generator = generator_frame(site, where, name,
-						type == WIRE_CALL ? &first_line : &ignored);
+		now.generator =
+			generator_frame(index, name, type == WIRE_CALL ? &first_line : &ignored);
 	if (first_line != now.line) /* a module is not defined on a line */
 		now.line = now.code->name_hash == module_name_hash ? 0 : first_line;
 	if (is_quirk(site, &now) || (filter_window && !in_window(&now)))

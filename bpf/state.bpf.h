@@ -179,12 +179,64 @@ struct {
 	__type(value, __u32);
 } focused_generators __weak SEC(".maps");
 
-/* PyThreadState of a thread, by tid: WIRE_SITE_GENERATORS. */
+/* Where a target's interpreter keeps its frames, by the target's index. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WIRE_MAX_TARGETS);
+	__type(key, __u32);
+	__type(value, struct wire_layout);
+} frame_layouts __weak SEC(".maps");
+
+/* What a thread is to its interpreter, by tid: thread_state.bpf.h. */
+struct thread_state {
+	__u64 state;	   /* address of its PyThreadState */
+	__u64 interpreter; /* the newest when that was found, if it was the only one; else 0 */
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 4096);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct thread_state);
 } thread_states __weak SEC(".maps");
+
+/* Code objects that were sent: frames.bpf.h. */
+struct frame_code_key {
+	__u64 address;
+	__u32 tgid;
+	__u32 execs; /* of the target: another program can have another code at the same place */
+};
+
+struct frame_code_info {
+	__u64 identity;
+	__u32 id;
+	__u32 generation;
+	__u32 table_sent;
+	__u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct frame_code_key);
+	__type(value, struct frame_code_info);
+} frame_codes __weak SEC(".maps");
+
+/* What a walk found: on no stack, since it is too large, and per thread, since it may be preempted.
+ */
+struct thread_stack {
+	__u32 n_frames;
+	__u32 flags; /* WIRE_STACK_* */
+	struct wire_frame frames[WIRE_MAX_FRAMES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32); /* tid; deleted when the thread ends: process.bpf.c */
+	__type(value, struct thread_stack);
+} thread_stacks __weak SEC(".maps");
+
+__weak const __u8 no_stack[sizeof(struct thread_stack)] = {};
 
 #endif /* PIKOS_STATE_BPF_H */

@@ -173,6 +173,73 @@ struct wire_memory {
 	__u32 unused;
 };
 
+/*
+ * A str as the interpreter has it: characters of 1, 2 or 4 bytes each. Those of one byte are
+ * Latin-1, which for ASCII is UTF-8 too.
+ */
+struct wire_text {
+	__u32 bytes; /* that were sent */
+	__u8 kind;   /* bytes of a character: 1, 2, 4; 0: it could not be read, or there is none */
+	__u8 cut;    /* it goes on */
+	__u16 unused;
+};
+
+/* wire_head.type of WIRE_FRAME_CODE and WIRE_LINE_TABLE: which of two sizes the record has. */
+enum wire_size { WIRE_SHORT, WIRE_LONG };
+
+/* How a table of lines is written. */
+enum wire_table_format {
+	WIRE_LNOTAB = 1, /* 3.9: co_lnotab */
+	WIRE_LINETABLE,	 /* 3.10: co_linetable of PEP 626 */
+	WIRE_LOCATIONS,	 /* 3.11 on: co_linetable of PEP 657 */
+};
+
+#define WIRE_MAX_LINE_TABLE 65536 /* bytes; of a longer one nothing is sent */
+#define WIRE_SHORT_TABLE    512
+#define WIRE_LONG_TABLE	    4096
+#define WIRE_SHORT_QUALNAME 192
+
+/*
+ * What a code object's id stands for; its table of lines follows in struct wire_line_table. The
+ * bytes of name, qualname and file stand behind it, each
+ * from a fixed place.
+ */
+struct wire_frame_code {
+	struct wire_head head; /* type: enum wire_size */
+	__u32 code;
+	__s32 first_line;
+	__u32 table_format; /* enum wire_table_format */
+	__u32 table_bytes;  /* of the whole; it may be absent if it could not be read */
+	struct wire_text name, qualname, file;
+};
+
+struct wire_frame_code_short {
+	struct wire_frame_code code;
+	__u8 name[WIRE_SHORT_NAME], qualname[WIRE_SHORT_QUALNAME], file[WIRE_SHORT_FILE];
+};
+
+struct wire_frame_code_long {
+	struct wire_frame_code code;
+	__u8 name[WIRE_LONG_TEXT], qualname[WIRE_LONG_TEXT], file[WIRE_LONG_TEXT];
+};
+
+/*
+ * A piece of a table of lines. `bytes` of it follow; the record has room for WIRE_SHORT_TABLE or
+ * WIRE_LONG_TABLE.
+ */
+struct wire_line_table {
+	struct wire_head head; /* type: enum wire_size */
+	__u32 code;
+	__u32 total;  /* bytes of the whole table, up to WIRE_MAX_LINE_TABLE */
+	__u32 offset; /* of this piece */
+	__u32 bytes;
+};
+
+_Static_assert(sizeof(struct wire_text) == 8, "wire format");
+_Static_assert(sizeof(struct wire_frame_code) == 56, "wire format");
+_Static_assert(sizeof(struct wire_frame_code_short) == 696, "wire format");
+_Static_assert(sizeof(struct wire_frame_code_long) == 12344, "wire format");
+_Static_assert(sizeof(struct wire_line_table) == 32, "wire format");
 _Static_assert(sizeof(struct wire_frame) == 8, "wire format");
 _Static_assert(sizeof(struct wire_memory) == 112, "wire format");
 
@@ -311,20 +378,44 @@ struct wire_site {
 	__u32 target;
 	__u32 flags; /* WIRE_SITE_* */
 	struct probe_arg file, name, line;
-	/* WIRE_SITE_GENERATORS: where the frame that is being entered is found, see python.bpf.c */
-	__u64 runtime; /* address of _PyRuntime in the target */
-	__u32 interpreters_head, interpreter_next, interpreter_threads_head;
-	__u32 thread_next, thread_id, thread_frame;
-	__u32 frame_owner, frame_executable;
-	__u32 code_name, code_flags, code_first_line;
-	__u32 unused;
 };
 
 /* 3.15: the entry that makes a generator is no call; a return of `__init__` in file `__init__`
- * is none either. */
+ * is none either. The target's struct wire_layout tells where frames are. */
 #define WIRE_SITE_GENERATORS 1
 
-_Static_assert(sizeof(struct wire_site) == 112, "wire format");
+_Static_assert(sizeof(struct wire_site) == 56, "wire format");
+
+/*
+ * Where an interpreter keeps its frames; indexed by the target. Offsets are in bytes, the fields'
+ * names are those of CPython's structs or close to them.
+ */
+struct wire_layout {
+	__u64 runtime;	 /* address of _PyRuntime in the target; 0: no layout */
+	__u64 code_type; /* address of PyCode_Type; 0: not known, what is a code cannot be checked
+			  */
+	__u32 flags;	 /* WIRE_LAYOUT_* */
+	__u32 table_format; /* enum wire_table_format */
+	/* _PyRuntimeState, PyInterpreterState, PyThreadState, _PyCFrame */
+	__u32 interpreters_head, interpreter_next, interpreter_threads_head;
+	__u32 thread_next, thread_id, thread_frame, cframe_frame;
+	/* PyFrameObject, _PyInterpreterFrame */
+	__u32 frame_previous, frame_code, frame_instruction, frame_owner;
+	/* PyCodeObject */
+	__u32 code_flags, code_first_line, code_file, code_name, code_qualname, code_table;
+	__u32 code_first_traceable, code_version, code_instructions;
+	/* PyASCIIObject, PyCompactUnicodeObject: their sizes, behind which characters stand */
+	__u32 ascii_size, compact_size;
+};
+
+#define WIRE_LAYOUT_CFRAME    1	 /* thread_frame is a pointer to a _PyCFrame: 3.11, 3.12 */
+#define WIRE_LAYOUT_LASTI     2	 /* frame_instruction is an int: 3.9, 3.10 */
+#define WIRE_LAYOUT_CODE_UNIT 4	 /* ... that counts units of 2 bytes: 3.10 */
+#define WIRE_LAYOUT_OWNER     8	 /* frames have an owner, codes a _co_firsttraceable: 3.11 on */
+#define WIRE_LAYOUT_QUALNAME  16 /* code_qualname is there: 3.11 on */
+#define WIRE_LAYOUT_VERSION   32 /* code_version is there, another for each code: 3.12 on */
+
+_Static_assert(sizeof(struct wire_layout) == 112, "wire format");
 
 #define WIRE_MAX_RULES	32
 #define WIRE_MAX_FILES	24

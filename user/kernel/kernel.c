@@ -123,7 +123,7 @@ static int make_rings(struct kernel *kernel)
 	return 0;
 }
 
-static int size_maps(struct kernel *kernel)
+static int size_maps(struct kernel *kernel, const struct kernel_config *config)
 {
 	struct pikos_bpf *bpf = kernel->bpf;
 	int err = bpf_map__set_max_entries(bpf->maps.rings, kernel->n_cpus);
@@ -132,6 +132,10 @@ static int size_maps(struct kernel *kernel)
 		err = bpf_map__set_inner_map_fd(bpf->maps.rings, kernel->rings[0]);
 	if (!err)
 		err = bpf_map__set_max_entries(bpf->maps.perf_buffers, kernel->n_cpus);
+	if (!err && !config->frames)
+		err = bpf_map__set_max_entries(bpf->maps.thread_stacks, 1);
+	if (!err && !config->frames)
+		err = bpf_map__set_max_entries(bpf->maps.frame_codes, 1);
 	return err;
 }
 
@@ -241,7 +245,7 @@ static int load(struct kernel *kernel, const struct kernel_config *config, const
 	choose_programs(kernel, config);
 	err = make_rings(kernel);
 	if (!err)
-		err = size_maps(kernel);
+		err = size_maps(kernel, config);
 	if (!err)
 		err = pikos_bpf__load(kernel->bpf);
 	return err ? err : fill(kernel, config);
@@ -361,6 +365,14 @@ int kernel__add_target(struct kernel *kernel, uint32_t index, pid_t tgid)
 	uint32_t key = tgid;
 
 	if (bpf_map_update_elem(bpf_map__fd(kernel->bpf->maps.tgids), &key, &index, BPF_ANY))
+		return -errno;
+	return 0;
+}
+
+int kernel__set_layout(struct kernel *kernel, uint32_t target, const struct wire_layout *layout)
+{
+	if (bpf_map_update_elem(bpf_map__fd(kernel->bpf->maps.frame_layouts), &target, layout,
+				BPF_ANY))
 		return -errno;
 	return 0;
 }

@@ -33,7 +33,8 @@ struct kernel_config {
 	bool focus;   /* rules will be set */
 	bool regions; /* only what threads do inside their regions */
 	bool lossless;
-	bool agent; /* batches of an agent may come */
+	bool agent;  /* batches of an agent may come */
+	bool frames; /* programs that walk Python frames run */
 	enum kernel_transport transport;
 	uint32_t buffer_size;	   /* bytes per CPU, a power of two */
 	const char *window_script; /* file name of the script whose <module> is the window */
@@ -86,6 +87,9 @@ int kernel__attach_processes(struct kernel *kernel);
 struct wire_target *kernel__targets(const struct kernel *kernel);
 /* @brief Name a process to the tracepoints. Needs the rights to change maps. */
 int kernel__add_target(struct kernel *kernel, uint32_t index, pid_t tgid);
+/* @brief Where the target's interpreter keeps its frames; all zero: not known. @return 0 or -errno
+ */
+int kernel__set_layout(struct kernel *kernel, uint32_t target, const struct wire_layout *layout);
 int kernel__set_site(struct kernel *kernel, uint32_t index, const struct wire_site *site);
 /* @brief Name a site by the address of its breakpoint: for kernels without cookies. */
 int kernel__set_site_address(struct kernel *kernel, pid_t tgid, uint64_t address, uint32_t index);

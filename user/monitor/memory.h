@@ -5,7 +5,7 @@
  * The kernel sends struct wire_memory (bpf/wire.h); the monitor resolves its frames and hands it
  * on: as a record to the filters and the recorder, or, when the monitor has a consumer, to that one
  * (the ledger). Everything in an event is borrowed and valid until the call returns, but for
- * frame.symbol, which stays until frames__rotate.
+ * frame.symbol, which stays until symbols__rotate.
  *
  * Events come in the order of their times, over all threads. Those of one thread are exact in that
  * order: a run of faults stands before the system call that ended it.

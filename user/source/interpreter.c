@@ -43,6 +43,7 @@ enum {
 	SYM_PY_GETVERSION, /* exported by every CPython */
 	SYM_PY_VERSION,	   /* 3.11 on */
 	SYM_PYRUNTIME,	   /* 3.7 on */
+	SYM_CODE_TYPE,	   /* exported by every CPython */
 	SYM_FREE_THREADED, /* 3.13 on, in builds with Py_GIL_DISABLED only */
 	SYM_PYPY,
 	SYM_COUNT,
@@ -290,6 +291,7 @@ static void find_build(struct interpreter *in, const struct elf_symbol symbols[]
 
 	info->version = cpython__find(info->major, info->minor);
 	info->runtime_addr = symbols[SYM_PYRUNTIME].addr;
+	info->code_type_addr = symbols[SYM_CODE_TYPE].addr;
 	if (info->major < 3 || (info->major == 3 && info->minor < 13))
 		return;
 	info->free_threaded =
@@ -304,6 +306,7 @@ static void identify(struct interpreter *in)
 		[SYM_PY_GETVERSION] = {.name = "Py_GetVersion"},
 		[SYM_PY_VERSION] = {.name = "Py_Version"},
 		[SYM_PYRUNTIME] = {.name = "_PyRuntime"},
+		[SYM_CODE_TYPE] = {.name = "PyCode_Type"},
 		[SYM_FREE_THREADED] = {.name = "_Py_MergeZeroLocalRefcount"},
 		[SYM_PYPY] = {.name = "pypy_execute_source"},
 	};

@@ -81,10 +81,11 @@ struct interpreter_info {
 	 * in " (deleted)". Bytes as they are: escape when printing.
 	 */
 	char path[4096];
-	pid_t pid;	    /* 0: not of a process */
-	bool has_bias;	    /* load_bias is valid: the file is mapped */
-	__u64 load_bias;    /* add to usdt_probe.semaphore_addr to read it in /proc/PID/mem */
-	__u64 runtime_addr; /* of _PyRuntime, as linked; 0: unknown */
+	pid_t pid;	      /* 0: not of a process */
+	bool has_bias;	      /* load_bias is valid: the file is mapped */
+	__u64 load_bias;      /* add to usdt_probe.semaphore_addr to read it in /proc/PID/mem */
+	__u64 runtime_addr;   /* of _PyRuntime, as linked; 0: unknown */
+	__u64 code_type_addr; /* of PyCode_Type, as linked; 0: unknown */
 	const struct elf_notes *elf; /* the file's headers and python probes; the object's */
 };
 

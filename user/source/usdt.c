@@ -11,7 +11,7 @@
 #include <bpf/libbpf.h>
 
 #include "errors.h"
-#include "source/debug_offsets.h"
+#include "source/frame_layout.h"
 #include "source/uprobe.h"
 
 #define MAX_LINKS (USDT_SITES_PER_TARGET + 1)
@@ -92,13 +92,18 @@ static int describe_site(struct usdt *usdt, const struct usdt_probe *probe, __u3
 {
 	const struct cpython_version *version = usdt->info->version;
 	struct wire_site site = {.target = usdt->request.target};
+	struct wire_layout layout;
 	int err = 0;
 
 	site.file = probe->args[0];
 	site.name = probe->args[1];
 	site.line = probe->args[2];
-	if (version->drop_generator_creation_entry)
-		err = debug_offsets__fill(usdt->info, &site);
+	if (version->drop_generator_creation_entry) {
+		site.flags |= WIRE_SITE_GENERATORS;
+		err = frame_layout__of(usdt->info, &layout, NULL);
+		if (!err)
+			err = kernel__set_layout(usdt->request.kernel, site.target, &layout);
+	}
 	if (!err)
 		err = kernel__set_site(usdt->request.kernel, index, &site);
 	if (!err && !kernel__has_cookies(usdt->request.kernel))

@@ -5,10 +5,14 @@
  * The kernel sends a code object's names and its table of lines once, and of each frame only the
  * code's id and the offset of the instruction; lines are found here. Everything comes from the
  * target: a table that makes no sense gives line -1, never a wrong read.
+ *
+ * The ids are those of struct symbols, and what is learned is kept in there: symbols__rotate
+ * forgets it.
  */
 #ifndef PIKOS_SYMBOLS_FRAMES_H
 #define PIKOS_SYMBOLS_FRAMES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,22 +23,28 @@ struct frames;
 
 /* A frame in words. */
 struct frame {
-	struct symbol *symbol; /* NULL: not known. Owned by the table, until frames__rotate */
+	struct symbol *symbol; /* NULL: not known. Owned by the symbols, until symbols__rotate */
 	int32_t line;	       /* -1: not known */
 	int32_t first_line;    /* of the function's definition; -1: not known */
 };
 
-struct frames *frames__new(void);
+/*
+ * @param symbols where names are put; must outlive it
+ * @param qualified co_qualname for co_name, where the interpreter has it: 3.11 on
+ * @return NULL: no memory
+ */
+struct frames *frames__new(struct symbols *symbols, bool qualified);
 void frames__free(struct frames *frames);
 
 /*
- * @brief Take what is a WIRE_FRAME_CODE or WIRE_LINE_TABLE.
+ * @brief Take what is a WIRE_FRAME_CODE or WIRE_LINE_TABLE. Of a record that contradicts itself
+ * nothing is taken.
+ * @param size of the record, as the buffer has it
  * @return 0; -ENOMEM
  */
 int frames__learn(struct frames *frames, const struct wire_head *head, uint32_t size);
 
-/* @brief What a frame of `target` stands for. Never fails: out->symbol is NULL then. */
-void frames__get(struct frames *frames, uint32_t target, const struct wire_frame *frame,
-		 struct frame *out);
+/* @brief What a frame stands for. Never fails: out->symbol is NULL then. */
+void frames__get(struct frames *frames, const struct wire_frame *frame, struct frame *out);
 
 #endif /* PIKOS_SYMBOLS_FRAMES_H */

@@ -32,6 +32,7 @@ void symbol__free(struct symbol *symbol)
 	free(symbol->function);
 	free(symbol->file);
 	free(symbol->path);
+	free(symbol->lines);
 	free(symbol);
 }
 
@@ -109,13 +110,18 @@ struct symbol *symbol__new(const struct symbol_string *function, const struct sy
 size_t symbol__bytes(const struct symbol *symbol)
 {
 	return sizeof(*symbol) + symbol->function->len + symbol->file->len + symbol->path_len +
-	       4 * 32; /* four allocations */
+	       (symbol->lines ? symbol->lines->size : 0) + 5 * 32; /* allocations */
+}
+
+static struct table *table_of(struct symbols *symbols, uint32_t id)
+{
+	return id < symbols->now.first ? &symbols->old : &symbols->now;
 }
 
 int symbols__define(struct symbols *symbols, uint32_t id, const struct symbol_string *function,
 		    const struct symbol_string *file)
 {
-	struct table *table = id < symbols->now.first ? &symbols->old : &symbols->now;
+	struct table *table = table_of(symbols, id);
 	struct symbol *symbol;
 	int err;
 
@@ -133,6 +139,19 @@ int symbols__define(struct symbols *symbols, uint32_t id, const struct symbol_st
 		table->count = id - table->first + 1;
 	table->bytes += symbol__bytes(symbol);
 	return 0;
+}
+
+void symbols__set_lines(struct symbols *symbols, uint32_t id, struct line_table *lines)
+{
+	struct symbol *symbol = symbols__get(symbols, id);
+
+	if (!symbol) {
+		free(lines);
+		return;
+	}
+	free(symbol->lines);
+	symbol->lines = lines;
+	table_of(symbols, id)->bytes += lines->size;
 }
 
 struct symbol *symbols__get(const struct symbols *symbols, uint32_t id)

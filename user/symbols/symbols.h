@@ -20,12 +20,23 @@
 
 #define SYMBOL_ROWS 7
 
+/* A code object's table of lines, as the interpreter has it: line_table.h. */
+struct line_table {
+	uint32_t size;	/* bytes */
+	uint32_t known; /* of them */
+	uint8_t bytes[];
+};
+
 struct symbol {
 	struct pikos_text *function;
 	struct pikos_text *file;
 	/* The name as the target gave it: what a reader is asked for. */
 	char *path;
 	uint32_t path_len;
+	/* Of a code object that a walk of frames found: frames.h. */
+	struct line_table *lines; /* NULL: none came */
+	uint32_t table_format;	  /* enum wire_table_format */
+	int32_t first_line;
 	/* Cached by the monitor: the file's source, valid for one cache and generation. */
 	const struct lines_file *source;
 	const struct lines *source_cache;
@@ -57,6 +68,8 @@ size_t symbol__bytes(const struct symbol *symbol);
 /* @brief Learn an id. @return 0 or -ENOMEM */
 int symbols__define(struct symbols *symbols, uint32_t id, const struct symbol_string *function,
 		    const struct symbol_string *file);
+/* @brief Give an id its table of lines, owned by the symbols from here on. */
+void symbols__set_lines(struct symbols *symbols, uint32_t id, struct line_table *lines);
 /* @return the symbol, or NULL when the id is not known */
 struct symbol *symbols__get(const struct symbols *symbols, uint32_t id);
 

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: (BSD-3-Clause OR GPL-2.0-only) */
+/*
+ * From the current thread to the interpreter's state of it, and to the frame on top.
+ *
+ * _PyRuntime lists the interpreters, each lists its PyThreadStates; ours has the thread_id that
+ * this thread's pthread_self is, and a frame. Where a thread has several the first with a frame is
+ * taken: new ones are put in front, so that is the innermost of subinterpreters that call each
+ * other. Until 3.11 a thread that is being started has its starter's id, and no frame yet.
+ *
+ * What was found is kept per thread and used as long as the state still has the thread's id and a
+ * frame (a freed one has none) and no interpreter was added; with several interpreters it is
+ * looked for each time.
+ *
+ * Everything read is bounded and may be garbage. A thread whose state another thread made and
+ * never used (its id is then the other's) is not found.
+ */
+#ifndef PIKOS_THREAD_STATE_BPF_H
+#define PIKOS_THREAD_STATE_BPF_H
+
+#include "bpf/state.bpf.h"
+#include "bpf/core_compat.bpf.h"
+
+#define MAX_THREAD_STATES 512 /* looked at, over all interpreters */
+#define STACKREF_TAG_BITS 7ULL
+
+#define FRAME_OWNED_BY_THREAD	 0
+#define FRAME_OWNED_BY_GENERATOR 1
+#define FRAME_OWNED_BY_NO_PYTHON 3 /* and above: 3.12's CSTACK, 3.14's INTERPRETER, ... */
+
+#define CODE_UNIT   2 /* bytes */
+#define OBJECT_TYPE 8 /* offset of ob_type */
+
+static __always_inline bool read_word_at(__u64 address, __u64 *value)
+{
+	return !bpf_probe_read_user(value, sizeof(*value), (const void *)address);
+}
+
+static __always_inline __u64 read_word(__u64 address)
+{
+	__u64 value = 0;
+
+	bpf_probe_read_user(&value, sizeof(value), (const void *)address);
+	return value;
+}
+
+static __always_inline __u32 read_u32(__u64 address)
+{
+	__u32 value = 0;
+
+	bpf_probe_read_user(&value, sizeof(value), (const void *)address);
+	return value;
+}
+
+/* What thread_frame leads to, a frame that counts or not. */
+static __always_inline __u64 state_frame(const struct wire_layout *layout, __u64 state)
+{
+	__u64 frame = read_word(state + layout->thread_frame);
+
+	return layout->flags & WIRE_LAYOUT_CFRAME ? read_word(frame + layout->cframe_frame) : frame;
+}
+
+/* A frame as the interpreter has it. */
+struct raw_frame {
+	__u64 code;	   /* address of its code object */
+	__u64 instruction; /* address of its instruction, or f_lasti */
+};
+
+static __always_inline bool read_frame(const struct wire_layout *layout, __u64 frame,
+				       struct raw_frame *out)
+{
+	out->instruction = 0;
+	if (!read_word_at(frame + layout->frame_code, &out->code))
+		return false;
+	out->code &= ~STACKREF_TAG_BITS;
+	if (layout->flags & WIRE_LAYOUT_LASTI)
+		return !bpf_probe_read_user(&out->instruction, sizeof(__u32),
+					    (const void *)(frame + layout->frame_instruction));
+	return read_word_at(frame + layout->frame_instruction, &out->instruction);
+}
+
+enum frame_kind { FRAME_BAD, FRAME_SKIPPED, FRAME_COMPLETE };
+
+/*
+ * What traceback shows of frames: those of Python code that have begun. Others stand for C code
+ * that called the interpreter, or are being made.
+ */
+static __always_inline enum frame_kind frame_kind(const struct wire_layout *layout, __u64 frame)
+{
+	struct raw_frame raw;
+	__u64 type = 0;
+	__u8 owner = 0;
+
+	if (layout->flags & WIRE_LAYOUT_OWNER) {
+		if (bpf_probe_read_user(&owner, 1, (const void *)(frame + layout->frame_owner)))
+			return FRAME_BAD;
+		if (owner >= FRAME_OWNED_BY_NO_PYTHON)
+			return FRAME_SKIPPED;
+	}
+	if (!read_frame(layout, frame, &raw) || !read_word_at(raw.code + OBJECT_TYPE, &type))
+		return FRAME_BAD;
+	if (layout->code_type && type != layout->code_type)
+		return FRAME_BAD;
+	if (layout->flags & WIRE_LAYOUT_OWNER && owner != FRAME_OWNED_BY_GENERATOR &&
+	    raw.instruction <
+		    raw.code + layout->code_instructions +
+			    (__u64)read_u32(raw.code + layout->code_first_traceable) * CODE_UNIT)
+		return FRAME_SKIPPED;
+	return FRAME_COMPLETE;
+}
+
+#define MAX_SKIPPED_FRAMES 16 /* in a row; there are two at most */
+
+#define NO_FRAME  0ULL /* the end */
+#define BAD_FRAME 1ULL
+
+/* @return `frame`, or the next one below it that is complete; NO_FRAME, BAD_FRAME */
+__weak __u64 complete_frame(__u32 target, __u64 frame)
+{
+	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
+
+	if (!layout)
+		return BAD_FRAME;
+	for (int i = 0; i < MAX_SKIPPED_FRAMES; i++) {
+		enum frame_kind kind;
+
+		if (!frame)
+			return NO_FRAME;
+		kind = frame_kind(layout, frame);
+		if (kind == FRAME_COMPLETE)
+			return frame;
+		if (kind == FRAME_BAD || !read_word_at(frame + layout->frame_previous, &frame))
+			return BAD_FRAME;
+	}
+	return BAD_FRAME;
+}
+
+/* @return the thread's state, one that has a frame before one that is about to have; 0: none */
+__weak __u64 find_thread_state(__u32 target, __u64 self)
+{
+	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
+	__u64 interpreter, state, other = 0;
+
+	if (!layout)
+		return 0;
+	interpreter = read_word(layout->runtime + layout->interpreters_head);
+	state = read_word(interpreter + layout->interpreter_threads_head);
+	for (int i = 0; i < MAX_THREAD_STATES && interpreter; i++) {
+		if (!state) {
+			interpreter = read_word(interpreter + layout->interpreter_next);
+			state = read_word(interpreter + layout->interpreter_threads_head);
+			continue;
+		}
+		if (read_word(state + layout->thread_id) == self) {
+			if (complete_frame(target, state_frame(layout, state)))
+				return state;
+			other = other ? other : state;
+		}
+		state = read_word(state + layout->thread_next);
+	}
+	return other;
+}
+
+/* With several interpreters nothing is trusted: 0 is no interpreter. */
+static __always_inline __u64 only_interpreter(const struct wire_layout *layout)
+{
+	__u64 head = read_word(layout->runtime + layout->interpreters_head);
+
+	return read_word(head + layout->interpreter_next) ? 0 : head;
+}
+
+/* @return the current thread's state anew, 0: it runs no Python */
+static __always_inline __u64 look_up_thread_state(const struct wire_layout *layout, __u32 target,
+						  __u64 self)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct thread_state found;
+
+	found.interpreter = only_interpreter(layout);
+	found.state = find_thread_state(target, self);
+	if (found.state)
+		bpf_map_update_elem(&thread_states, &tid, &found, BPF_ANY);
+	return found.state;
+}
+
+/* @return the frame on top of the current thread, complete or not; 0: it runs no Python */
+static __always_inline __u64 thread_frame(const struct wire_layout *layout, __u32 target)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct thread_state *known = bpf_map_lookup_elem(&thread_states, &tid);
+	__u64 self = current_thread_pointer();
+	__u64 frame, state;
+
+	if (known && known->interpreter &&
+	    known->interpreter == read_word(layout->runtime + layout->interpreters_head) &&
+	    read_word(known->state + layout->thread_id) == self) {
+		frame = state_frame(layout, known->state);
+		if (frame)
+			return frame;
+	}
+	state = look_up_thread_state(layout, target, self);
+	return state ? state_frame(layout, state) : 0;
+}
+
+#endif /* PIKOS_THREAD_STATE_BPF_H */
