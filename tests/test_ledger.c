@@ -120,7 +120,7 @@ static void start_with(uint64_t rss)
 {
 	const struct memory_start start = {.attached = now, .read_from = now, .rss = {0, rss}};
 
-	ledger__start(ledger, &start, now);
+	ledger__start(ledger, &start, now, false);
 }
 
 static int setup(void **state)
@@ -396,7 +396,7 @@ static void counts_once_what_happens_while_maps_are_read(void **state)
 		teardown(NULL);
 		setup(NULL);
 		now = start.attached;
-		ledger__start(ledger, &start, now + 100);
+		ledger__start(ledger, &start, now + 100, false);
 		ledger__start_range(ledger, at(0), at(10));
 		/* Mapped at 20: in the maps or not; unmapped at 30: in them still, or no more. */
 		if (in_maps & 1)
@@ -458,6 +458,28 @@ static void reads_maps(void **state)
 	assert_int_equal(totals().start_vms, 0x3000 + 0x21000);
 	close(fd);
 	assert_int_equal(ledger__start_maps(ledger, -1), -EBADF);
+}
+
+static void tells_a_program_s_startup_apart(void **state)
+{
+	const struct memory_start start = {.attached = now, .read_from = now};
+	struct stacks *stacks = ledger__stacks(ledger);
+
+	(void)state;
+	ledger__start(ledger, &start, now, true);
+	for (int i = 0; i < 2; i++) {
+		struct memory_event e = event(WIRE_MMAP, 1);
+
+		e.n_frames = 0;
+		e.flags = WIRE_STACK_NATIVE;
+		e.address = at(10 * i);
+		e.size = 5 * PAGE;
+		ledger__take(ledger, &e);
+		assert_int_equal(stacks__bytes(stacks, STACKS_NATIVE)->mapped, 5 * PAGE * i);
+		take_mmap(1, 100 + 10 * i, 5);
+	}
+	assert_int_equal(stacks__bytes(stacks, STACKS_STARTUP)->mapped, 5 * PAGE);
+	assert_int_equal(bytes_of(1).mapped, 10 * PAGE);
 }
 
 static void ignores_what_comes_before_the_start(void **state)
@@ -693,6 +715,7 @@ int main(void)
 		TEST(counts_once_what_happens_while_maps_are_read),
 		TEST(begins_anew_after_exec),
 		TEST(reads_maps),
+		TEST(tells_a_program_s_startup_apart),
 		TEST(ignores_what_comes_before_the_start),
 		TEST(keeps_what_others_were_given_meanwhile),
 		TEST(places_huge_pages_and_neighbours),

@@ -73,6 +73,7 @@ struct ledger {
 	struct ledger_totals totals;
 	/* Of the event that is being taken. */
 	bool correcting;      /* it may be in the maps already */
+	bool starting;	      /* no Python frame has been seen yet */
 	uint64_t found;	      /* bytes that were known to be resident in its range */
 	uint64_t found_start; /* mapped bytes of the start in its range */
 };
@@ -148,13 +149,15 @@ static void forget_all(struct ledger *ledger)
 		intervals__cut(ledger->lanes[i], 0, UINT64_MAX, NULL, NULL);
 }
 
-void ledger__start(struct ledger *ledger, const struct memory_start *start, uint64_t read_until)
+void ledger__start(struct ledger *ledger, const struct memory_start *start, uint64_t read_until,
+		   bool is_new)
 {
 	uint64_t rss = start->rss[RSS_FILE] + start->rss[RSS_ANON] + start->rss[RSS_SHMEM];
 
 	if (ledger->totals.started)
 		forget_all(ledger);
 	*account_of(ledger, STACKS_START) = (struct stack_bytes){.faulted = rss};
+	ledger->starting = is_new;
 	ledger->attached = start->attached;
 	ledger->read_from = start->read_from;
 	ledger->read_until = read_until;
@@ -651,8 +654,14 @@ static uint32_t stack_of(struct ledger *ledger, const struct memory_event *event
 		lines[n++] = (struct stack_line){frame->symbol->function, frame->symbol->file,
 						 frame->line, frame->first_line};
 	}
-	if (n || event->flags & WIRE_STACK_NATIVE)
+	if (n) {
+		ledger->starting = false;
 		return stacks__find(ledger->stacks, lines, n);
+	}
+	if (event->flags & WIRE_STACK_OUTSIDE)
+		return STACKS_OUTSIDE;
+	if (event->flags & WIRE_STACK_NATIVE)
+		return ledger->starting ? STACKS_STARTUP : STACKS_NATIVE;
 	return STACKS_UNKNOWN;
 }
 

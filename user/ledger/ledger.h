@@ -43,8 +43,11 @@ void ledger__free(struct ledger *ledger);
  * which is the moment read_until.
  *
  * @param read_until CLOCK_MONOTONIC, after the maps were read
+ * @param is_new the program has not run an instruction yet: what it does without Python before its
+ * first Python frame is its startup
  */
-void ledger__start(struct ledger *ledger, const struct memory_start *start, uint64_t read_until);
+void ledger__start(struct ledger *ledger, const struct memory_start *start, uint64_t read_until,
+		   bool is_new);
 /* @brief One of the ranges that were mapped: after ledger__start, before the first event. */
 void ledger__start_range(struct ledger *ledger, uint64_t start, uint64_t end);
 /* @brief The same for all of /proc/PID/maps. @return 0; -errno of reading it */

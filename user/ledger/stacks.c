@@ -389,10 +389,9 @@ uint64_t stacks__cut(const struct stacks *stacks)
 
 static const struct pikos_text nothing = TEXT("");
 static const struct pikos_text special[STACKS_N_SPECIAL] = {
-	[STACKS_START] = TEXT("<start>"),
-	[STACKS_NATIVE] = TEXT("<native>"),
-	[STACKS_UNKNOWN] = TEXT("<unknown>"),
-	[STACKS_OTHER] = TEXT("<other>"),
+	[STACKS_START] = TEXT("<start>"),     [STACKS_STARTUP] = TEXT("<startup>"),
+	[STACKS_NATIVE] = TEXT("<native>"),   [STACKS_OUTSIDE] = TEXT("<outside>"),
+	[STACKS_UNKNOWN] = TEXT("<unknown>"), [STACKS_OTHER] = TEXT("<other>"),
 };
 
 void stacks__line(const struct stacks *stacks, uint32_t node, struct stack_line *line)

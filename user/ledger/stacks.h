@@ -18,7 +18,9 @@
 /* Nodes that are no lines. */
 enum stacks_special {
 	STACKS_START,	/* what was there before the first event */
+	STACKS_STARTUP, /* before the first Python frame of a program */
 	STACKS_NATIVE,	/* no Python ran; the root of all others */
+	STACKS_OUTSIDE, /* done by another process, or the kernel */
 	STACKS_UNKNOWN, /* it could not be read */
 	STACKS_OTHER,	/* more stacks than there is room for */
 	STACKS_N_SPECIAL,

@@ -28,6 +28,12 @@ static const struct {
 	{"line_memory", "index,function,lineNo,RSS,VMS,line,filename",
 	 "{:^12} | {:^30} | {:^7} | {:^15} | {:^15} | {} {}",
 	 "{:<12} | {:<30} | {:<7} | {:>15} | {:>15} | {} {}", false, true},
+	{"memory_summary",
+	 "fromMs,toMs,section,scope,function,lineNo,mapped,unmapped,stillMapped,faulted,resident,"
+	 "filename,stack",
+	 "{:>9} {:>9} {:<8} {:<9} {:<24} {:>6} {:>15} {:>15} {:>15} {:>15} {:>15} {} {}",
+	 "{:>9} {:>9} {:<8} {:<9} {:<24} {:>6} {:>15} {:>15} {:>15} {:>15} {:>15} {} {}", false,
+	 false},
 };
 
 /* Every field that some record type has, and those that --fields adds in front. */
@@ -41,7 +47,12 @@ static const struct {
 	{"line", PIKOS_TEXT, NULL},	{"filename", PIKOS_TEXT, NULL},
 	{"RSS", PIKOS_INT, NULL},	{"VMS", PIKOS_INT, NULL},
 	{"pid", PIKOS_INT, "{:<8} "},	{"tid", PIKOS_INT, "{:<8} "},
-	{"time", PIKOS_INT, "{:<20} "},
+	{"time", PIKOS_INT, "{:<20} "}, {"fromMs", PIKOS_INT, NULL},
+	{"toMs", PIKOS_INT, NULL},	{"section", PIKOS_TEXT, NULL},
+	{"scope", PIKOS_TEXT, NULL},	{"mapped", PIKOS_INT, NULL},
+	{"unmapped", PIKOS_INT, NULL},	{"stillMapped", PIKOS_INT, NULL},
+	{"faulted", PIKOS_INT, NULL},	{"resident", PIKOS_INT, NULL},
+	{"stack", PIKOS_TEXT, NULL},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))

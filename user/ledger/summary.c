@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "ledger/summary.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "filter/filter.h"
+#include "monitor/text.h"
+
+/* A moment of before: what a summary since then takes off. */
+struct before {
+	struct stack_bytes *bytes;
+	uint32_t n;
+	struct ledger_totals totals;
+	uint64_t time, rss, vms;
+};
+
+struct summary {
+	struct summary_config config;
+	struct ledger *ledger;
+	struct stacks *stacks;
+	pid_t pid;
+	struct before last;
+	/* Of the summary that is being written. */
+	const struct before *before;
+	struct ledger_totals totals;
+	struct summary_moment moment;
+	char *stack; /* a cell's text */
+	size_t stack_size;
+};
+
+/* clang-format off */
+#define TEXT(string) {.data = string, .len = sizeof(string) - 1, \
+		      .flags = PIKOS_TEXT_PLAIN | PIKOS_TEXT_ASCII}
+/* clang-format on */
+
+static const struct pikos_text nothing = TEXT("");
+static const struct pikos_text sections[STACKS_N_BY] = {
+	[STACKS_BY_LINE] = TEXT("line"),
+	[STACKS_BY_FUNCTION] = TEXT("function"),
+	[STACKS_BY_STACK] = TEXT("stack"),
+};
+static const struct pikos_text total = TEXT("total"), own = TEXT("own"),
+			       inclusive = TEXT("inclusive");
+static const struct pikos_text lines = TEXT("lines"), stack_growth = TEXT("stack growth"),
+			       reclaimed = TEXT("reclaimed"), kernel = TEXT("kernel"),
+			       growth = TEXT("growth"), explained = TEXT("explained");
+
+struct summary *summary__new(const struct summary_config *config, struct ledger *ledger, pid_t pid)
+{
+	struct summary *summary = calloc(1, sizeof(*summary));
+
+	if (!summary)
+		return NULL;
+	summary->config = *config;
+	summary->ledger = ledger;
+	summary->stacks = ledger__stacks(ledger);
+	summary->pid = pid;
+	return summary;
+}
+
+void summary__free(struct summary *summary)
+{
+	if (!summary)
+		return;
+	free(summary->last.bytes);
+	free(summary->stack);
+	free(summary);
+}
+
+/* ------------------------------------------------------------------ rows */
+
+struct row {
+	const struct pikos_text *section, *scope;
+	const struct pikos_text *function, *file;
+	int32_t line;
+	struct stack_bytes bytes;
+	uint32_t stack; /* its node; 0: none */
+};
+
+static int64_t still_mapped(const struct stack_bytes *bytes)
+{
+	return bytes->mapped - bytes->unmapped;
+}
+
+static int64_t resident(const struct stack_bytes *bytes)
+{
+	return bytes->faulted - bytes->released;
+}
+
+static bool append(struct summary *summary, size_t *len, const char *bytes, size_t n)
+{
+	if (*len + n > summary->stack_size) {
+		char *grown = realloc(summary->stack, 2 * (*len + n));
+
+		if (!grown)
+			return false;
+		summary->stack = grown;
+		summary->stack_size = 2 * (*len + n);
+	}
+	memcpy(summary->stack + *len, bytes, n);
+	*len += n;
+	return true;
+}
+
+static bool append_frame(struct summary *summary, size_t *len, uint32_t node)
+{
+	struct stack_line line;
+	char number[16];
+	int n;
+
+	stacks__line(summary->stacks, node, &line);
+	n = snprintf(number, sizeof(number), ":%d", line.line);
+	if (node < STACKS_N_SPECIAL)
+		return append(summary, len, line.function->data, line.function->len);
+	return append(summary, len, line.file->data, line.file->len) &&
+	       append(summary, len, ":", 1) &&
+	       append(summary, len, line.function->data, line.function->len) &&
+	       append(summary, len, number, n);
+}
+
+/* FILE:FUNCTION:LINE;..., outermost first. @return false: no memory */
+static bool fold(struct summary *summary, uint32_t node, struct pikos_text *text)
+{
+	uint32_t path[WIRE_MAX_FRAMES + 2], n = 0;
+	size_t len = 0;
+
+	while (n < sizeof(path) / sizeof(*path)) {
+		path[n++] = node;
+		if (node < STACKS_N_SPECIAL)
+			break;
+		node = stacks__caller(summary->stacks, node);
+	}
+	/* What is below all of them goes without saying. */
+	if (n > 1 && path[n - 1] == STACKS_NATIVE)
+		n--;
+	while (n--)
+		if (!append_frame(summary, &len, path[n]) || (n && !append(summary, &len, ";", 1)))
+			return false;
+	*text = (struct pikos_text){summary->stack, len, text__flags(summary->stack, len)};
+	return true;
+}
+
+struct cells {
+	const struct pikos_record_type *type;
+	struct pikos_value values[PIKOS_MAX_FIELDS];
+};
+
+static void set_integer(struct cells *cells, const char *name, int64_t number)
+{
+	int i = pikos_record_type__field(cells->type, name);
+
+	if (i >= 0)
+		cells->values[i] = (struct pikos_value){.kind = PIKOS_INT, .i = number};
+}
+
+static void set_text(struct cells *cells, const char *name, const struct pikos_text *text)
+{
+	int i = pikos_record_type__field(cells->type, name);
+
+	if (i >= 0)
+		cells->values[i] = (struct pikos_value){.kind = PIKOS_TEXT, .s = text};
+}
+
+static int64_t milliseconds(const struct summary *summary, uint64_t time)
+{
+	uint64_t started = summary->totals.started;
+
+	return time > started ? (time - started) / 1000000 : 0;
+}
+
+static int write_row(struct summary *summary, const struct row *row)
+{
+	const struct summary_config *config = &summary->config;
+	struct cells cells = {.type = config->type};
+	const struct pikos_record record = {
+		.type = config->type,
+		.values = cells.values,
+		.pid = summary->pid,
+		.time = summary->moment.time,
+	};
+	struct pikos_text stack = nothing;
+
+	if (row->stack && !fold(summary, row->stack, &stack))
+		return -ENOMEM;
+	set_integer(&cells, "pid", summary->pid);
+	set_integer(&cells, "time", summary->moment.time);
+	set_integer(&cells, "fromMs", milliseconds(summary, summary->before->time));
+	set_integer(&cells, "toMs", milliseconds(summary, summary->moment.time));
+	set_text(&cells, "section", row->section);
+	set_text(&cells, "scope", row->scope);
+	set_text(&cells, "function", row->function);
+	set_integer(&cells, "lineNo", row->line);
+	set_integer(&cells, "mapped", row->bytes.mapped);
+	set_integer(&cells, "unmapped", row->bytes.unmapped);
+	set_integer(&cells, "stillMapped", still_mapped(&row->bytes));
+	set_integer(&cells, "faulted", row->bytes.faulted);
+	set_integer(&cells, "resident", resident(&row->bytes));
+	set_text(&cells, "filename", row->file);
+	set_text(&cells, "stack", &stack);
+	if (config->filters && !filters__keep(config->filters, &record, false))
+		return 0;
+	return pikos_recorder__record(config->recorder, &record);
+}
+
+/* ------------------------------------------------------------------ totals */
+
+static int write_total(struct summary *summary, const struct pikos_text *name,
+		       const struct stack_bytes *bytes)
+{
+	const struct row row = {&total, &nothing, name, &nothing, -1, *bytes, 0};
+
+	return write_row(summary, &row);
+}
+
+/* What has changed since the moment before. */
+static struct stack_bytes difference(struct summary *summary, uint32_t node)
+{
+	struct stack_bytes bytes = *stacks__bytes(summary->stacks, node);
+	const struct stack_bytes *was;
+
+	if (node >= summary->before->n)
+		return bytes;
+	was = &summary->before->bytes[node];
+	return (struct stack_bytes){bytes.mapped - was->mapped, bytes.unmapped - was->unmapped,
+				    bytes.faulted - was->faulted, bytes.released - was->released};
+}
+
+static void add(struct stack_bytes *to, const struct stack_bytes *bytes)
+{
+	to->mapped += bytes->mapped;
+	to->unmapped += bytes->unmapped;
+	to->faulted += bytes->faulted;
+	to->released += bytes->released;
+}
+
+static bool is_nothing(const struct stack_bytes *bytes)
+{
+	return !bytes->mapped && !bytes->unmapped && !bytes->faulted && !bytes->released;
+}
+
+static int write_totals(struct summary *summary, struct summary_share *share)
+{
+	const struct summary_moment *moment = &summary->moment;
+	const struct before *before = summary->before;
+	int64_t elsewhere = summary->totals.elsewhere - before->totals.elsewhere;
+	struct stack_bytes by_lines = {0}, special;
+	/* Gauges are written as sums: so much mapped, so much made resident. */
+	struct stack_bytes word = {moment->vms - before->vms, 0, moment->rss - before->rss, 0};
+	struct stack_bytes without_call = {
+		word.mapped - (int64_t)(summary->totals.vms - before->totals.vms), 0, 0, 0};
+	struct stack_bytes grown = word, done;
+	int err = 0;
+
+	for (uint32_t i = 0; i < STACKS_N_SPECIAL && !err; i++) {
+		struct stack_line line;
+
+		special = difference(summary, i);
+		stacks__line(summary->stacks, i, &line);
+		if (i == STACKS_START || !is_nothing(&special))
+			err = write_total(summary, line.function, &special);
+		if (i == STACKS_START || i == STACKS_STARTUP) {
+			grown.mapped -= still_mapped(&special);
+			grown.faulted -= resident(&special);
+		}
+	}
+	for (uint32_t i = STACKS_N_SPECIAL; i < stacks__count(summary->stacks); i++) {
+		special = difference(summary, i);
+		add(&by_lines, &special);
+	}
+	done = (struct stack_bytes){still_mapped(&by_lines), 0, resident(&by_lines) - elsewhere, 0};
+	*share = (struct summary_share){grown.faulted, done.faulted};
+	if (!err)
+		err = write_total(summary, &lines, &by_lines);
+	if (!err)
+		err = write_total(summary, &stack_growth, &without_call);
+	if (!err && elsewhere)
+		err = write_total(summary, &reclaimed, &(struct stack_bytes){0, 0, 0, elsewhere});
+	if (!err)
+		err = write_total(summary, &kernel, &word);
+	if (!err)
+		err = write_total(summary, &growth, &grown);
+	return err ? err : write_total(summary, &explained, &done);
+}
+
+/* ------------------------------------------------------------------ sums */
+
+static int compare_numbers(int64_t a, int64_t b)
+{
+	return (a < b) - (a > b); /* the greatest first */
+}
+
+static int compare(const struct stack_bytes *a, const struct stack_bytes *b)
+{
+	int order = compare_numbers(resident(a), resident(b));
+
+	if (!order)
+		order = compare_numbers(still_mapped(a), still_mapped(b));
+	if (!order)
+		order = compare_numbers(a->mapped, b->mapped);
+	return order ? order : compare_numbers(a->faulted, b->faulted);
+}
+
+static int compare_own(const void *a, const void *b)
+{
+	const struct stack_sum *one = a, *other = b;
+	int order = compare(&one->own, &other->own);
+
+	return order ? order : compare_numbers(other->node, one->node);
+}
+
+static int compare_inclusive(const void *a, const void *b)
+{
+	const struct stack_sum *one = a, *other = b;
+	int order = compare(&one->inclusive, &other->inclusive);
+
+	return order ? order : compare_numbers(other->node, one->node);
+}
+
+static bool is_shown(const struct summary *summary, const struct stack_bytes *bytes)
+{
+	if (is_nothing(bytes))
+		return false;
+	return !summary->config.leaks || still_mapped(bytes) > 0 || resident(bytes) > 0;
+}
+
+static int write_sums(struct summary *summary, enum stacks_by by, const struct pikos_text *scope,
+		      struct stack_sum *sums, size_t n)
+{
+	uint32_t written = 0, top = summary->config.top;
+	bool is_own = scope == &own;
+	int err = 0;
+
+	qsort(sums, n, sizeof(*sums), is_own ? compare_own : compare_inclusive);
+	for (size_t i = 0; i < n && !err && (!top || written < top); i++) {
+		struct row row = {.section = &sections[by],
+				  .scope = scope,
+				  .bytes = is_own ? sums[i].own : sums[i].inclusive};
+		struct stack_line line;
+
+		if (sums[i].node < STACKS_N_SPECIAL || !is_shown(summary, &row.bytes))
+			continue;
+		stacks__line(summary->stacks, sums[i].node, &line);
+		row.function = line.function;
+		row.file = line.file;
+		row.line = by == STACKS_BY_FUNCTION ? line.first_line : line.line;
+		row.stack = by == STACKS_BY_STACK ? sums[i].node : 0;
+		err = write_row(summary, &row);
+		written++;
+	}
+	return err;
+}
+
+static int write_section(struct summary *summary, enum stacks_by by)
+{
+	struct stack_sum *sums;
+	int64_t n =
+		stacks__sum(summary->stacks, by, summary->before->bytes, summary->before->n, &sums);
+	int err;
+
+	if (n < 0)
+		return (int)n;
+	err = write_sums(summary, by, &own, sums, n);
+	/* A stack's callees have rows of their own. */
+	if (!err && by != STACKS_BY_STACK)
+		err = write_sums(summary, by, &inclusive, sums, n);
+	free(sums);
+	return err;
+}
+
+/* ------------------------------------------------------------------ summaries */
+
+static int keep_moment(struct summary *summary)
+{
+	struct before now = {
+		.totals = summary->totals,
+		.time = summary->moment.time,
+		.rss = summary->moment.rss,
+		.vms = summary->moment.vms,
+	};
+
+	now.bytes = stacks__save(summary->stacks, &now.n);
+	if (!now.bytes)
+		return -ENOMEM;
+	free(summary->last.bytes);
+	summary->last = now;
+	return 0;
+}
+
+int summary__write(struct summary *summary, const struct summary_moment *moment,
+		   struct summary_share *share)
+{
+	static const struct before beginning;
+	int err;
+
+	ledger__totals(summary->ledger, &summary->totals);
+	summary->moment = *moment;
+	if (!moment->vms) {
+		summary->moment.vms = summary->totals.kernel_vms;
+		summary->moment.rss = summary->totals.kernel_rss;
+	}
+	summary->before = moment->since_last ? &summary->last : &beginning;
+	err = write_totals(summary, share);
+	for (int by = 0; by < STACKS_N_BY && !err; by++)
+		err = write_section(summary, by);
+	return err ? err : keep_moment(summary);
+}
