@@ -30,11 +30,15 @@
 /* PyASCIIObject, PyBytesObject: the same since 3.3 on 64-bit machines, but for the sizes. */
 #define TEXT_LENGTH	 16
 #define TEXT_STATE	 32
+#define TEXT_HEADER	 16 /* bytes from TEXT_LENGTH to behind the hash */
+#define TEXT_NOT_HASHED	 (~0ULL)
 #define TEXT_KIND(state) ((state) >> 2 & 7)
 #define TEXT_COMPACT	 0x20
 #define TEXT_ASCII	 0x40
 #define BYTES_SIZE	 16
 #define BYTES_DATA	 32
+#define OBJECT_TYPE	 8
+#define CODE_UNIT	 2 /* bytes */
 
 /* ------------------------------------------------------------------ text and tables */
 
@@ -61,12 +65,12 @@ static __always_inline void find_text(const struct wire_layout *layout, __u64 ob
 	text->data = object + (state & TEXT_ASCII ? layout->ascii_size : layout->compact_size);
 }
 
-#define HASH_PIECE 64
+#define HASH_PIECE 128
 
 /* The hash of the first WIRE_LONG_TEXT of `bytes` bytes; 0: unreadable */
 __weak __u64 hash_bytes(__u64 data, __u64 bytes)
 {
-	__u64 words[HASH_PIECE / 8];
+	__u64 words[HASH_PIECE / 8] = {};
 	__u64 hash = hash_seed, left = bytes;
 
 	for (int i = 0; i < WIRE_LONG_TEXT / HASH_PIECE; i++) {
@@ -74,7 +78,8 @@ __weak __u64 hash_bytes(__u64 data, __u64 bytes)
 
 		if (!piece)
 			break;
-		__builtin_memset(words, 0, sizeof(words));
+		if (piece < HASH_PIECE)
+			__builtin_memset(words, 0, sizeof(words));
 		if (bpf_probe_read_user(words, piece, (const void *)data))
 			return 0;
 		for (int j = 0; j < HASH_PIECE / 8; j++)
@@ -85,45 +90,46 @@ __weak __u64 hash_bytes(__u64 data, __u64 bytes)
 	return wire_hash_end(hash, bytes);
 }
 
+/* Of a str: its own hash stands for its bytes where it has been computed, as of all names. */
 __weak __u64 hash_text(__u32 target, __u64 object)
 {
 	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
+	__u64 header[TEXT_HEADER / 8]; /* length, hash */
 	struct text text;
 
-	if (!layout)
+	if (!layout ||
+	    bpf_probe_read_user(header, sizeof(header), (const void *)(object + TEXT_LENGTH)))
 		return 0;
+	if (header[1] != TEXT_NOT_HASHED)
+		return wire_hash_word(header[0], header[1]);
 	find_text(layout, object, &text);
 	return text.kind ? hash_bytes(text.data, text.bytes) : 0;
 }
 
-/* @return what tells the code from others that have been at its address; 0: unreadable */
-__weak __u64 code_identity(__u32 target, __u64 code)
-{
-	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
-	__u64 hash = hash_seed, name, file, table;
-	__u32 version = 0;
+/* What a code object says of itself, as far as the walk needs it. */
+struct code_view {
+	__u64 name, file, qualname, table; /* addresses */
+	__u32 first_line, version;
+};
 
-	if (!layout || !read_word_at(code + layout->code_name, &name) ||
-	    !read_word_at(code + layout->code_file, &file) ||
-	    !read_word_at(code + layout->code_table, &table))
-		return 0;
-	if (layout->flags & WIRE_LAYOUT_VERSION)
-		version = read_u32(code + layout->code_version);
-	hash = wire_hash_word(hash, name);
-	hash = wire_hash_word(hash, file);
-	hash = wire_hash_word(hash, table);
-	hash = wire_hash_word(hash,
-			      (__u64)version << 32 | read_u32(code + layout->code_first_line));
-	if (!version) {
-		hash = wire_hash_word(hash, hash_text(target, name));
-		hash = wire_hash_word(hash, hash_text(target, file));
-		hash = wire_hash_word(
-			hash, hash_bytes(table + BYTES_DATA, read_word(table + BYTES_SIZE)));
-		if (layout->flags & WIRE_LAYOUT_QUALNAME)
-			hash = wire_hash_word(
-				hash, hash_text(target, read_word(code + layout->code_qualname)));
-	}
-	return hash ? hash : 1;
+/* @return what tells the code from others that have been at its address */
+static __always_inline __u64 code_identity(__u32 target, const struct code_view *code)
+{
+	__u64 hash = hash_seed;
+
+	hash = wire_hash_word(hash, code->name);
+	hash = wire_hash_word(hash, code->file);
+	hash = wire_hash_word(hash, code->qualname);
+	hash = wire_hash_word(hash, code->table);
+	hash = wire_hash_word(hash, (__u64)code->version << 32 | code->first_line);
+	if (code->version)
+		return hash;
+	hash = wire_hash_word(hash, hash_text(target, code->name));
+	hash = wire_hash_word(hash, hash_text(target, code->file));
+	if (code->qualname && code->qualname != code->name)
+		hash = wire_hash_word(hash, hash_text(target, code->qualname));
+	return wire_hash_word(
+		hash, hash_bytes(code->table + BYTES_DATA, read_word(code->table + BYTES_SIZE)));
 }
 
 /* ------------------------------------------------------------------ what is sent of a code */
@@ -315,24 +321,21 @@ __weak int send_table(__u32 target, __u64 code, __u32 id)
 	return 0;
 }
 
-/* @return the id of a code object that has been sent; 0: it cannot be read, or there is no room */
-__weak __u32 frame_code_id(__u32 target, __u64 code)
+/* A code that is not known by its address, or whose table has not been sent. @return its id, or 0
+ */
+__weak __u32 introduce_code(__u32 target, __u64 code, __u64 identity)
 {
 	struct wire_target *process = bpf_map_lookup_elem(&targets, &target);
 	struct frame_code_key key = {.address = code};
-	struct frame_code_info *known, fresh = {};
+	struct frame_code_info *known, fresh = {.identity = identity};
 
 	if (!process)
 		return 0;
 	key.tgid = process->tgid;
 	key.execs = process->execs;
-	fresh.identity = code_identity(target, code);
-	if (!fresh.identity)
-		return 0;
 	known = bpf_map_lookup_elem(&frame_codes, &key);
-	if (known && known->identity == fresh.identity && known->generation == control.generation) {
-		if (!known->table_sent)
-			known->table_sent = !send_table(target, code, known->id);
+	if (known && known->identity == identity && known->generation == control.generation) {
+		known->table_sent = !send_table(target, code, known->id);
 		return known->id;
 	}
 	fresh.generation = control.generation;
@@ -344,62 +347,116 @@ __weak __u32 frame_code_id(__u32 target, __u64 code)
 	return fresh.id;
 }
 
+/* @return the id of a code object that has been sent; 0: it cannot be read, or there is no room */
+static __always_inline __u32 code_id(__u32 target, __u64 code, __u64 identity)
+{
+	struct wire_target *process = bpf_map_lookup_elem(&targets, &target);
+	struct frame_code_key key = {.address = code};
+	struct frame_code_info *known;
+
+	if (!process)
+		return 0;
+	key.tgid = process->tgid;
+	key.execs = process->execs;
+	known = bpf_map_lookup_elem(&frame_codes, &key);
+	if (known && known->identity == identity && known->table_sent &&
+	    known->generation == control.generation)
+		return known->id;
+	return introduce_code(target, code, identity);
+}
+
 /* ------------------------------------------------------------------ the walk */
 
-/* @return bytes from the code's first instruction; a negative one is WIRE_FRAME_NOT_STARTED */
-static __always_inline __u32 instruction_offset(const struct wire_layout *layout,
-						const struct raw_frame *raw)
+/* Fields of what was read of a frame or a code object; offsets that are none read another field. */
+static __always_inline __u64 word_of(const __u8 *bytes, __u32 offset, __u32 size)
 {
-	__s64 offset;
+	return *(const __u64 *)(bytes + (offset & (size - 8)));
+}
 
-	if (layout->flags & WIRE_LAYOUT_LASTI) {
-		offset = (__s32)raw->instruction;
-		if (layout->flags & WIRE_LAYOUT_CODE_UNIT)
-			offset *= CODE_UNIT;
-	} else {
-		offset = raw->instruction - (raw->code + layout->code_instructions);
-	}
+static __always_inline __u32 u32_of(const __u8 *bytes, __u32 offset, __u32 size)
+{
+	return *(const __u32 *)(bytes + (offset & (size - 4)));
+}
+
+#define FRAME_WORD(stack, offset) word_of((stack)->frame, offset, WIRE_LAYOUT_FRAME_BYTES)
+#define CODE_WORD(stack, offset)  word_of((stack)->code, offset, WIRE_LAYOUT_CODE_BYTES)
+#define CODE_U32(stack, offset)	  u32_of((stack)->code, offset, WIRE_LAYOUT_CODE_BYTES)
+
+enum frame_kind { FRAME_BAD, FRAME_SKIPPED, FRAME_COMPLETE };
+
+/* @param code set to the address of the frame's code object, which is in stack->code then */
+static __always_inline bool read_code(struct thread_stack *stack, const struct wire_layout *layout,
+				      __u64 *code)
+{
+	__u32 bytes = layout->code_bytes;
+
+	*code = FRAME_WORD(stack, layout->frame_code) & ~STACKREF_TAG_BITS;
+	if (bytes > sizeof(stack->code) ||
+	    bpf_probe_read_user(stack->code, bytes, (const void *)*code))
+		return false;
+	return !layout->code_type || CODE_WORD(stack, OBJECT_TYPE) == layout->code_type;
+}
+
+/*
+ * traceback shows frames of Python code that have begun. Others stand for C code that called the
+ * interpreter, or are being made.
+ */
+static __always_inline enum frame_kind read_frame(struct thread_stack *stack,
+						  const struct wire_layout *layout, __u64 *code)
+{
+	__u32 bytes = layout->frame_bytes;
+	__u64 first;
+	__u8 owner;
+
+	if (bytes > sizeof(stack->frame) ||
+	    bpf_probe_read_user(stack->frame, bytes, (const void *)stack->next))
+		return FRAME_BAD;
+	if (!(layout->flags & WIRE_LAYOUT_OWNER))
+		return read_code(stack, layout, code) ? FRAME_COMPLETE : FRAME_BAD;
+	owner = stack->frame[layout->frame_owner & (WIRE_LAYOUT_FRAME_BYTES - 1)];
+	if (owner >= FRAME_OWNED_BY_NO_PYTHON)
+		return FRAME_SKIPPED;
+	if (!read_code(stack, layout, code))
+		return FRAME_BAD;
+	first = *code + layout->code_instructions +
+		(__u64)CODE_U32(stack, layout->code_first_traceable) * CODE_UNIT;
+	if (owner != FRAME_OWNED_BY_GENERATOR &&
+	    FRAME_WORD(stack, layout->frame_instruction) < first)
+		return FRAME_SKIPPED;
+	return FRAME_COMPLETE;
+}
+
+/* @return bytes from the code's first instruction; a negative one is WIRE_FRAME_NOT_STARTED */
+static __always_inline __u32 instruction_offset(const struct thread_stack *stack,
+						const struct wire_layout *layout, __u64 code)
+{
+	__s64 offset = FRAME_WORD(stack, layout->frame_instruction);
+
+	if (!(layout->flags & WIRE_LAYOUT_LASTI))
+		offset -= code + layout->code_instructions;
+	else if (layout->flags & WIRE_LAYOUT_CODE_UNIT)
+		offset = (__s64)(__s32)offset * CODE_UNIT;
+	else
+		offset = (__s32)offset;
 	return offset < 0 || offset >= WIRE_FRAME_NOT_STARTED ? WIRE_FRAME_NOT_STARTED : offset;
 }
 
-/* @return a struct wire_frame: the code's id, and the offset << 32 */
-__weak __u64 describe_frame(__u32 target, __u64 frame)
+static __always_inline __u32 identify_frame_code(const struct thread_stack *stack,
+						 const struct wire_layout *layout, __u32 target,
+						 __u64 address)
 {
-	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
-	struct raw_frame raw;
+	struct code_view code = {
+		.name = CODE_WORD(stack, layout->code_name),
+		.file = CODE_WORD(stack, layout->code_file),
+		.table = CODE_WORD(stack, layout->code_table),
+		.first_line = CODE_U32(stack, layout->code_first_line),
+	};
 
-	if (!layout || !read_frame(layout, frame, &raw))
-		return 0;
-	return (__u64)instruction_offset(layout, &raw) << 32 | frame_code_id(target, raw.code);
-}
-
-static __always_inline bool has_layout(__u32 target)
-{
-	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
-
-	return layout && layout->runtime;
-}
-
-/* @return the frame to start with; NO_FRAME, BAD_FRAME */
-__weak __u64 first_frame(__u32 target)
-{
-	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
-	__u64 frame;
-
-	if (!layout)
-		return BAD_FRAME;
-	frame = thread_frame(layout, target);
-	return frame ? complete_frame(target, frame) : NO_FRAME;
-}
-
-/* @return the one below a complete frame; NO_FRAME, BAD_FRAME */
-__weak __u64 next_frame(__u32 target, __u64 frame)
-{
-	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
-
-	if (!layout || !read_word_at(frame + layout->frame_previous, &frame))
-		return BAD_FRAME;
-	return complete_frame(target, frame);
+	if (layout->flags & WIRE_LAYOUT_QUALNAME)
+		code.qualname = CODE_WORD(stack, layout->code_qualname);
+	if (layout->flags & WIRE_LAYOUT_VERSION)
+		code.version = CODE_U32(stack, layout->code_version);
+	return code_id(target, address, code_identity(target, &code));
 }
 
 /* @return the current thread's last walk; NULL: there is none */
@@ -408,6 +465,53 @@ static __always_inline struct thread_stack *walked_stack(void)
 	__u32 tid = bpf_get_current_pid_tgid();
 
 	return bpf_map_lookup_elem(&thread_stacks, &tid);
+}
+
+enum walk { WALK_ON, WALK_ENDED };
+
+static __always_inline enum walk end_walk(struct thread_stack *stack, __u32 flag)
+{
+	stack->flags |= flag;
+	return WALK_ENDED;
+}
+
+static __always_inline void add_frame(struct thread_stack *stack, const struct wire_layout *layout,
+				      __u32 target, __u64 code)
+{
+	__u32 n = stack->n_frames;
+	struct wire_frame *frame = &stack->frames[n & (WIRE_MAX_FRAMES - 1)];
+
+	frame->offset = instruction_offset(stack, layout, code);
+	frame->code = identify_frame_code(stack, layout, target, code);
+	if (!(n & (n - 1)))
+		stack->landmark = stack->next;
+	stack->n_frames = n + 1;
+}
+
+/* One step: the frame stack->next. A function of its own, or 5.10 would look at each step anew. */
+__weak int walk_frame(__u32 target)
+{
+	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
+	struct thread_stack *stack = walked_stack();
+	enum frame_kind kind;
+	__u64 code = 0;
+
+	if (!layout || !stack)
+		return WALK_ENDED;
+	if (!stack->next)
+		return end_walk(stack, stack->n_frames ? 0 : WIRE_STACK_NATIVE);
+	if (stack->next == stack->landmark)
+		return end_walk(stack, WIRE_STACK_LOOP);
+	kind = read_frame(stack, layout, &code);
+	if (kind == FRAME_BAD)
+		return end_walk(stack, WIRE_STACK_UNREADABLE);
+	if (kind == FRAME_COMPLETE) {
+		if (stack->n_frames >= stack->max)
+			return end_walk(stack, WIRE_STACK_CUT);
+		add_frame(stack, layout, target, code);
+	}
+	stack->next = FRAME_WORD(stack, layout->frame_previous);
+	return WALK_ON;
 }
 
 static __always_inline struct thread_stack *new_stack(void)
@@ -422,73 +526,66 @@ static __always_inline struct thread_stack *new_stack(void)
 	return stack;
 }
 
+#define MAX_STEPS (2 * WIRE_MAX_FRAMES + 2) /* frames that are skipped are never side by side */
+
 /*
  * Walks the current thread's frames; walked_stack() has them then.
  * @param target index of the current process
- * @param max how many frames to follow; WIRE_STACK_CUT if there are more
+ * @param max how many frames to follow, up to WIRE_MAX_FRAMES; WIRE_STACK_CUT if there are more
  * @return 0; -1: no memory for them
  */
 __weak int walk_frames(__u32 target, __u32 max)
 {
+	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
 	struct thread_stack *stack = new_stack();
-	__u64 frame, landmark = 0;
 
 	if (!stack)
 		return -1;
-	stack->n_frames = 0;
-	stack->flags = has_layout(target) ? 0 : WIRE_STACK_UNKNOWN;
-	if (stack->flags)
+	stack->n_frames = stack->flags = 0;
+	stack->landmark = 0;
+	stack->max = max < WIRE_MAX_FRAMES ? max : WIRE_MAX_FRAMES;
+	if (!layout || !layout->runtime) {
+		stack->flags = WIRE_STACK_UNKNOWN;
 		return 0;
-	frame = first_frame(target);
-	if (!frame)
-		stack->flags = WIRE_STACK_NATIVE;
-	for (__u32 i = 0; i < WIRE_MAX_FRAMES; i++) {
-		__u64 described;
-
-		if (frame <= BAD_FRAME || i >= max)
-			break;
-		if (frame == landmark) {
-			stack->flags |= WIRE_STACK_LOOP;
-			return 0;
-		}
-		if (!(i & (i - 1)))
-			landmark = frame;
-		described = describe_frame(target, frame);
-		stack->frames[i].code = described;
-		stack->frames[i].offset = described >> 32;
-		stack->n_frames = i + 1;
-		frame = next_frame(target, frame);
 	}
-	if (frame == BAD_FRAME)
-		stack->flags |= WIRE_STACK_UNREADABLE;
-	else if (frame)
-		stack->flags |= WIRE_STACK_CUT;
+	stack->next = thread_frame(layout, target);
+	for (int i = 0; i < MAX_STEPS; i++)
+		if (walk_frame(target) == WALK_ENDED)
+			return 0;
+	stack->flags |= WIRE_STACK_CUT;
 	return 0;
 }
 
 /* ------------------------------------------------------------------ is it still there */
 
 struct top_frame {
-	__u64 frame, code, instruction; /* addresses; 0: the thread runs no Python */
+	__u64 frame;	   /* address; 0: it is not known, walk_frames tells */
+	__u64 code;	   /* address, where the instruction is not an address itself; else 0 */
+	__u64 instruction; /* address, or f_lasti */
 };
 
 /*
- * Where the thread is, complete frame or not: when all three are what they were before, it is at
- * the same line of the same call. 5 reads of the target, 6 on 3.11 and 3.12.
+ * Where the thread is, complete frame or not: if nothing has changed since the thread's last walk
+ * it is at the same instruction of the same frame. (Its callers may be others.) A frame 0 says
+ * nothing, not even that it is the same as another 0. As few reads as can be, since each costs as
+ * much as all the rest: the state that the walk found is taken as it is. A
+ * thread that has left it has no frame there, or none that can be where it was.
  */
 static __always_inline void top_frame(__u32 target, struct top_frame *top)
 {
 	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
-	struct raw_frame raw = {};
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct thread_state *known = bpf_map_lookup_elem(&thread_states, &tid);
 
-	__builtin_memset(top, 0, sizeof(*top));
-	if (!layout || !layout->runtime)
+	top->frame = top->code = top->instruction = 0;
+	if (!layout || !known || !known->interpreter)
 		return;
-	top->frame = thread_frame(layout, target);
-	if (!top->frame || !read_frame(layout, top->frame, &raw))
+	top->frame = state_frame(layout, known->state);
+	if (!top->frame)
 		return;
-	top->code = raw.code;
-	top->instruction = raw.instruction;
+	top->instruction = read_word(top->frame + layout->frame_instruction);
+	if (layout->flags & WIRE_LAYOUT_LASTI)
+		top->code = read_word(top->frame + layout->frame_code);
 }
 
 #endif /* PIKOS_FRAMES_BPF_H */

@@ -17,11 +17,8 @@
 static __always_inline bool named_frame(const struct wire_layout *layout, __u64 frame,
 					const char *name, __u64 *code)
 {
-	struct raw_frame raw = {};
-
-	read_frame(layout, frame, &raw);
-	*code = raw.code;
-	return read_word(raw.code + layout->code_name) + layout->ascii_size == (__u64)name;
+	*code = read_word(frame + layout->frame_code) & ~STACKREF_TAG_BITS;
+	return read_word(*code + layout->code_name) + layout->ascii_size == (__u64)name;
 }
 
 /*

@@ -228,6 +228,11 @@ struct thread_stack {
 	__u32 n_frames;
 	__u32 flags; /* WIRE_STACK_* */
 	struct wire_frame frames[WIRE_MAX_FRAMES];
+	/* Of the walk: */
+	__u32 max;
+	__u32 unused;
+	__u64 next, landmark; /* addresses of frames */
+	__u8 frame[WIRE_LAYOUT_FRAME_BYTES], code[WIRE_LAYOUT_CODE_BYTES];
 };
 
 struct {

@@ -27,9 +27,6 @@
 #define FRAME_OWNED_BY_GENERATOR 1
 #define FRAME_OWNED_BY_NO_PYTHON 3 /* and above: 3.12's CSTACK, 3.14's INTERPRETER, ... */
 
-#define CODE_UNIT   2 /* bytes */
-#define OBJECT_TYPE 8 /* offset of ob_type */
-
 static __always_inline bool read_word_at(__u64 address, __u64 *value)
 {
 	return !bpf_probe_read_user(value, sizeof(*value), (const void *)address);
@@ -59,79 +56,15 @@ static __always_inline __u64 state_frame(const struct wire_layout *layout, __u64
 	return layout->flags & WIRE_LAYOUT_CFRAME ? read_word(frame + layout->cframe_frame) : frame;
 }
 
-/* A frame as the interpreter has it. */
-struct raw_frame {
-	__u64 code;	   /* address of its code object */
-	__u64 instruction; /* address of its instruction, or f_lasti */
-};
-
-static __always_inline bool read_frame(const struct wire_layout *layout, __u64 frame,
-				       struct raw_frame *out)
+/* @return whether a frame leads to any of Python's: the lowest one of a thread may be none */
+static __always_inline bool has_python(const struct wire_layout *layout, __u64 frame)
 {
-	out->instruction = 0;
-	if (!read_word_at(frame + layout->frame_code, &out->code))
-		return false;
-	out->code &= ~STACKREF_TAG_BITS;
-	if (layout->flags & WIRE_LAYOUT_LASTI)
-		return !bpf_probe_read_user(&out->instruction, sizeof(__u32),
-					    (const void *)(frame + layout->frame_instruction));
-	return read_word_at(frame + layout->frame_instruction, &out->instruction);
-}
-
-enum frame_kind { FRAME_BAD, FRAME_SKIPPED, FRAME_COMPLETE };
-
-/*
- * What traceback shows of frames: those of Python code that have begun. Others stand for C code
- * that called the interpreter, or are being made.
- */
-static __always_inline enum frame_kind frame_kind(const struct wire_layout *layout, __u64 frame)
-{
-	struct raw_frame raw;
-	__u64 type = 0;
 	__u8 owner = 0;
 
-	if (layout->flags & WIRE_LAYOUT_OWNER) {
-		if (bpf_probe_read_user(&owner, 1, (const void *)(frame + layout->frame_owner)))
-			return FRAME_BAD;
-		if (owner >= FRAME_OWNED_BY_NO_PYTHON)
-			return FRAME_SKIPPED;
-	}
-	if (!read_frame(layout, frame, &raw) || !read_word_at(raw.code + OBJECT_TYPE, &type))
-		return FRAME_BAD;
-	if (layout->code_type && type != layout->code_type)
-		return FRAME_BAD;
-	if (layout->flags & WIRE_LAYOUT_OWNER && owner != FRAME_OWNED_BY_GENERATOR &&
-	    raw.instruction <
-		    raw.code + layout->code_instructions +
-			    (__u64)read_u32(raw.code + layout->code_first_traceable) * CODE_UNIT)
-		return FRAME_SKIPPED;
-	return FRAME_COMPLETE;
-}
-
-#define MAX_SKIPPED_FRAMES 16 /* in a row; there are two at most */
-
-#define NO_FRAME  0ULL /* the end */
-#define BAD_FRAME 1ULL
-
-/* @return `frame`, or the next one below it that is complete; NO_FRAME, BAD_FRAME */
-__weak __u64 complete_frame(__u32 target, __u64 frame)
-{
-	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
-
-	if (!layout)
-		return BAD_FRAME;
-	for (int i = 0; i < MAX_SKIPPED_FRAMES; i++) {
-		enum frame_kind kind;
-
-		if (!frame)
-			return NO_FRAME;
-		kind = frame_kind(layout, frame);
-		if (kind == FRAME_COMPLETE)
-			return frame;
-		if (kind == FRAME_BAD || !read_word_at(frame + layout->frame_previous, &frame))
-			return BAD_FRAME;
-	}
-	return BAD_FRAME;
+	if (!frame || !(layout->flags & WIRE_LAYOUT_OWNER))
+		return frame;
+	bpf_probe_read_user(&owner, sizeof(owner), (const void *)(frame + layout->frame_owner));
+	return owner < FRAME_OWNED_BY_NO_PYTHON || read_word(frame + layout->frame_previous);
 }
 
 /* @return the thread's state, one that has a frame before one that is about to have; 0: none */
@@ -151,7 +84,7 @@ __weak __u64 find_thread_state(__u32 target, __u64 self)
 			continue;
 		}
 		if (read_word(state + layout->thread_id) == self) {
-			if (complete_frame(target, state_frame(layout, state)))
+			if (has_python(layout, state_frame(layout, state)))
 				return state;
 			other = other ? other : state;
 		}

@@ -405,6 +405,7 @@ struct wire_layout {
 	/* PyCodeObject */
 	__u32 code_flags, code_first_line, code_file, code_name, code_qualname, code_table;
 	__u32 code_first_traceable, code_version, code_instructions;
+	__u32 frame_bytes, code_bytes; /* how far these are read, multiples of 8 */
 	/* PyASCIIObject, PyCompactUnicodeObject: their sizes, behind which characters stand */
 	__u32 ascii_size, compact_size;
 };
@@ -416,7 +417,10 @@ struct wire_layout {
 #define WIRE_LAYOUT_QUALNAME  16 /* code_qualname is there: 3.11 on */
 #define WIRE_LAYOUT_VERSION   32 /* code_version is there, another for each code: 3.12 on */
 
-_Static_assert(sizeof(struct wire_layout) == 112, "wire format");
+_Static_assert(sizeof(struct wire_layout) == 120, "wire format");
+
+#define WIRE_LAYOUT_FRAME_BYTES 128 /* frame_bytes at most */
+#define WIRE_LAYOUT_CODE_BYTES	256 /* code_bytes at most */
 
 #define WIRE_MAX_RULES	32
 #define WIRE_MAX_FILES	24

@@ -27,7 +27,7 @@ static int forge(void **state)
 	memcpy(word(0), "xdebugpy", 8);
 	*word(1) = 0x030f00f0;
 	for (int i = 2; i < N_WORDS; i++)
-		*word(i) = 1000 + 8 * i;
+		*word(i) = 2 * i;
 	*word(2) = 0;		   /* free-threaded */
 	*word(39) = *word(43) + 8; /* a frame ends in localsplus[1], */
 	*word(47) = *word(56) + 8; /* a code object in co_code_adaptive[1] */

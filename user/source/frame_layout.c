@@ -131,11 +131,39 @@ static const char *fill(const struct interpreter_info *info, struct wire_layout 
 				: fill_from_debug_offsets(info, layout);
 }
 
+/* How far from its begin a struct must be read for all these fields. */
+static __u32 span(const __u32 *fields, size_t n)
+{
+	__u32 end = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (fields[i] > end)
+			end = fields[i];
+	return (end & ~7u) + 8;
+}
+
+static bool set_spans(struct wire_layout *layout)
+{
+	const __u32 frame[] = {layout->frame_previous, layout->frame_code,
+			       layout->frame_instruction, layout->frame_owner};
+	const __u32 code[] = {layout->code_first_line, layout->code_file,
+			      layout->code_name,       layout->code_qualname,
+			      layout->code_table,      layout->code_first_traceable,
+			      layout->code_version};
+
+	layout->frame_bytes = span(frame, ARRAY_SIZE(frame));
+	layout->code_bytes = span(code, ARRAY_SIZE(code));
+	return layout->frame_bytes <= WIRE_LAYOUT_FRAME_BYTES &&
+	       layout->code_bytes <= WIRE_LAYOUT_CODE_BYTES;
+}
+
 int frame_layout__of(const struct interpreter_info *info, struct wire_layout *layout,
 		     struct interpreter_reason *why)
 {
 	const char *problem = fill(info, layout);
 
+	if (!problem && !set_spans(layout))
+		problem = "has _Py_DebugOffsets that cannot be right";
 	if (!problem) {
 		layout->runtime = info->runtime_addr + info->load_bias;
 		if (info->code_type_addr)
