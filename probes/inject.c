@@ -11,11 +11,13 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -785,23 +787,145 @@ static int load_there(struct round *round, struct remote *remote)
 	return give_back(&loan, err);
 }
 
+/* ------------------------------------------------------------------ a descriptor for the target */
+
+/* What its recvmsg is given and writes, at the lower end of its stack. */
+struct mailbox {
+	int pair[2];
+	struct msghdr message;
+	struct iovec vector;
+	char byte;
+	union {
+		struct cmsghdr header;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+};
+
+#define IN_TARGET(loan, field) ((loan)->stack + offsetof(struct mailbox, field))
+
+/* Into one end of a pair of its sockets, or what it has put there: then it gets nothing. */
+static int send_there(pid_t pid, int number, int given)
+{
+	char byte = 0;
+	struct iovec vector = {.iov_base = &byte, .iov_len = 1};
+	struct mailbox box = {.control.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
+						 .cmsg_level = SOL_SOCKET,
+						 .cmsg_type = SCM_RIGHTS}};
+	struct msghdr message = {.msg_iov = &vector,
+				 .msg_iovlen = 1,
+				 .msg_control = &box.control,
+				 .msg_controllen = sizeof(box.control)};
+	int pidfd = syscall(SYS_pidfd_open, pid, 0), end, err = 0;
+
+	memcpy(CMSG_DATA(&box.control.header), &given, sizeof(given));
+	if (pidfd < 0)
+		return -errno;
+	end = syscall(SYS_pidfd_getfd, pidfd, number, 0);
+	if (end < 0 || sendmsg(end, &message, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
+		err = -errno;
+	if (end >= 0)
+		close(end);
+	close(pidfd);
+	return err;
+}
+
+/* @return 0 with its number there; -EACCES: a security module does not let it have it */
+static int receive_there(const struct loan *loan, int number, int *taken)
+{
+	const uint64_t receive[] = {SYS_recvmsg, number, IN_TARGET(loan, message),
+				    MSG_DONTWAIT | MSG_CMSG_CLOEXEC};
+	struct mailbox box = {
+		.message = {.msg_iov = (void *)IN_TARGET(loan, vector),
+			    .msg_iovlen = 1,
+			    .msg_control = (void *)IN_TARGET(loan, control),
+			    .msg_controllen = sizeof(box.control)},
+		.vector = {.iov_base = (void *)IN_TARGET(loan, byte), .iov_len = 1},
+	};
+	int64_t got;
+	int err = remote__write(loan->remote, loan->stack, &box, sizeof(box));
+
+	if (!err)
+		err = checked_syscall(loan, receive, 4, &got);
+	if (!err)
+		err = remote__read(loan->remote, loan->stack, &box, sizeof(box));
+	if (err)
+		return err;
+	if (box.message.msg_controllen < sizeof(struct cmsghdr) ||
+	    box.control.header.cmsg_len != CMSG_LEN(sizeof(int)))
+		return -EACCES;
+	memcpy(taken, CMSG_DATA(&box.control.header), sizeof(*taken));
+	return 0;
+}
+
+static int close_there(const struct loan *loan, int number)
+{
+	const uint64_t args[] = {SYS_close, number};
+	int64_t ignored;
+
+	return call_syscall(loan, args, 2, &ignored);
+}
+
+static bool is_lost(int err)
+{
+	return err == -ESRCH || err == -EFAULT;
+}
+
+/* By a message, since nothing of ours can be opened through /proc by whoever it is. */
+static int give(const struct loan *loan, int given, int *taken)
+{
+	const uint64_t make[] = {SYS_socketpair, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0,
+				 IN_TARGET(loan, pair)};
+	int pair[2], err, later = 0;
+	int64_t ignored;
+
+	err = checked_syscall(loan, make, 5, &ignored);
+	if (!err)
+		err = remote__read(loan->remote, IN_TARGET(loan, pair), pair, sizeof(pair));
+	if (err)
+		return err;
+	err = send_there(loan->inject->info->pid, pair[0], given);
+	if (!err)
+		err = receive_there(loan, pair[1], taken);
+	for (int i = 0; i < 2 && !is_lost(err) && !later; i++)
+		later = close_there(loan, pair[i]);
+	return err ? err : later;
+}
+
+static int give_for_call(const struct loan *loan, const struct inject_call *call, int *taken)
+{
+	int err = give(loan, call->given, taken);
+
+	/* The mailbox is where the data goes now. */
+	if (!err)
+		err = remote__write(loan->remote, loan->stack, call->data, call->size);
+	if (!err)
+		err = remote__write(loan->remote, loan->stack + call->given_at, taken,
+				    sizeof(*taken));
+	return err;
+}
+
 static int call_there(struct round *round, struct remote *remote)
 {
 	const struct inject_call *call = round->call;
 	uint64_t args[2] = {call->request, 0}, value = 0;
+	int err, taken = -1, later = 0;
 	struct loan loan;
-	int err = borrow(&loan, round->inject, remote);
+
+	err = borrow(&loan, round->inject, remote);
 
 	if (err)
 		return give_back(&loan, err);
 	if (!call->at_start)
 		loan.top = loan.stack + STACK_SIZE;
 	args[1] = loan.stack;
-	err = remote__write(remote, loan.stack, call->data, call->size);
+	err = call->gives ? give_for_call(&loan, call, &taken)
+			  : remote__write(remote, loan.stack, call->data, call->size);
 	if (!err)
 		err = remote__call(remote, call->function, args, 2, loan.top, &value);
 	round->result = (int)value;
-	return give_back(&loan, err);
+	if (taken >= 0 && !is_lost(err))
+		later = close_there(&loan, taken);
+	return give_back(&loan, err ? err : later);
 }
 
 /* Loaded but not mapped: it was taken for what had the same name, see name_memfd. */

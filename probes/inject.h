@@ -52,6 +52,11 @@ struct inject_call {
 	int request;
 	const void *data; /* copied to the target for the time of the call */
 	size_t size;
+	/* A descriptor of ours that it has, too, for the time of the call; its number there is
+	 * written (an int) into the copied data at that offset. */
+	bool gives;
+	int given;
+	size_t given_at;
 	/* The process's main thread stands where the call is to be made, and on its own stack. */
 	bool at_start;
 };
