@@ -63,9 +63,6 @@ static __always_inline int hand_over(const struct wire_batch *from, struct wire_
 	*batch = *from;
 	batch->slots = 0;
 	batch->flags = 0;
-	batch->rss = batch->vms = 0;
-	if (emit_memory)
-		current_memory(&batch->rss, &batch->vms);
 	__builtin_memset(batch->lost, 0, sizeof(batch->lost));
 	if (target->any_unreported)
 		report_in_head(target, batch);
@@ -75,16 +72,11 @@ static __always_inline int hand_over(const struct wire_batch *from, struct wire_
 	return 0;
 }
 
-/*
- * Reservations are of few sizes: constants only (a dynptr would need Linux 5.19). The smallest is
- * for the memory monitors, which hand over each event.
- */
+/* Reservations are of few sizes: constants only (a dynptr would need Linux 5.19). */
 static __always_inline int take_batch(const struct wire_batch *batch, struct wire_target *target,
 				      __u32 index)
 {
 	__sync_fetch_and_add(&target->seen, batch->n_events);
-	if (batch->n_slots <= 4)
-		return hand_over(batch, target, index, 4);
 	if (batch->n_slots <= 32)
 		return hand_over(batch, target, index, 32);
 	if (batch->n_slots <= 128)

@@ -116,18 +116,22 @@ static __always_inline long rss_atomic(struct mm_struct *mm)
 	       BPF_CORE_READ(old, rss_stat.count[MM_SHMEMPAGES].counter);
 }
 
-/* Resident and mapped pages of the current process: the sum that /proc/PID/statm makes. */
+/* Resident and mapped pages of a process: the sum that /proc/PID/statm makes. */
+static __always_inline void memory_of(struct mm_struct *mm, __u64 *rss, __u64 *vms)
+{
+	long pages = has_percpu_rss ? rss_percpu(mm) : rss_atomic(mm);
+
+	*rss = pages > 0 ? pages : 0;
+	*vms = BPF_CORE_READ(mm, total_vm);
+}
+
 static __always_inline void current_memory(__u64 *rss, __u64 *vms)
 {
 	struct mm_struct *mm = current_mm();
-	long pages = 0;
 
 	*rss = *vms = 0;
-	if (!mm)
-		return;
-	pages = has_percpu_rss ? rss_percpu(mm) : rss_atomic(mm);
-	*rss = pages > 0 ? pages : 0;
-	*vms = BPF_CORE_READ(mm, total_vm);
+	if (mm)
+		memory_of(mm, rss, vms);
 }
 
 /*

@@ -18,11 +18,11 @@
  *
  * Batches. The agent inside an interpreter (probes/agent/) hands over an array of struct wire_slot
  * behind one head. Slots are in the interpreter's own order, all threads of the process in one
- * sequence: an event, who the next ones belong to (a thread), or what an id stands for. Ids of
- * slots are the process's own; one id never stands for two codes, or a definition that is lost with
- * its batch would leave the id with another's name. Events carry no numbers, the batch says how
- * many it holds; the losses of earlier batches are in the batch's head, since they lie in front of
- * its first event.
+ * sequence: an event, who the next ones belong to (a thread), their RSS and VMS, or what an id
+ * stands for. Ids of slots are the process's own; one id never stands for two codes, or a
+ * definition that is lost with its batch would leave the id with another's name. Events carry no
+ * numbers, the batch says how many it holds; the losses of earlier batches are in the batch's head,
+ * since they lie in front of its first event.
  */
 #ifndef PIKOS_WIRE_H
 #define PIKOS_WIRE_H
@@ -254,6 +254,7 @@ enum wire_slot_type {
 	WIRE_SLOT_DEFINE, /* code: id; line: how many slots with a struct wire_definition follow */
 	WIRE_SLOT_FORGET, /* code: an id that no later slot uses: its code object is gone */
 	WIRE_SLOT_NOTICE, /* code: enum wire_notice; line: its number */
+	WIRE_SLOT_VALUES, /* of the events that follow; line: 1, the next is a struct wire_values */
 };
 
 /* What the agent has to say besides events. */
@@ -302,6 +303,14 @@ struct wire_definition {
 	__u32 cut;		  /* WIRE_NAME_CUT, WIRE_FILE_CUT */
 };
 
+/*
+ * RSS and VMS of a process, in pages. Behind WIRE_SLOT_VALUES; and on the page that the kernel side
+ * keeps right and an agent reads (memory_values.bpf.c): vms is 0 there until it does.
+ */
+struct wire_values {
+	__u64 rss, vms;
+};
+
 #define WIRE_BATCH_SLOTS     512  /* what is handed over when that many are there */
 #define WIRE_BATCH_MAX_SLOTS 1088 /* with a definition behind them */
 
@@ -321,15 +330,16 @@ struct wire_batch {
 	__u64 time;	       /* ...and ns of CLOCK_MONOTONIC at the same moment */
 	__u64 before;	       /* events in the batches before, since the agent was started */
 	__u32 n_slots;
-	__u32 n_events; /* of the slots */
-	__u32 tid;	/* of the first events */
-	__u32 flags;	/* none of the agent's yet; K: WIRE_BATCH_* */
-	__u64 rss, vms; /* K: pages, when the monitor asks for them: of the last event */
+	__u32 n_events;		   /* of the slots */
+	__u32 tid;		   /* of the first events */
+	__u32 flags;		   /* none of the agent's yet; K: WIRE_BATCH_* */
+	struct wire_values values; /* of the first events, if the monitor asks for them */
 	__u32 lost[4]; /* K: by enum wire_reason: events of this target lost since its last batch */
 };
 
 _Static_assert(sizeof(struct wire_slot) == 16, "wire format");
 _Static_assert(sizeof(struct wire_definition) == 8, "wire format");
+_Static_assert(sizeof(struct wire_values) == sizeof(struct wire_slot), "wire format");
 _Static_assert(sizeof(struct wire_batch) == 96, "wire format");
 _Static_assert(WIRE_N_REASONS <= 4, "wire_batch.lost");
 

@@ -276,20 +276,45 @@ static void test_several_targets(void **state)
 	assert_totals(2, 0, 0);
 }
 
+static void values(uint64_t rss, uint64_t vms)
+{
+	const struct wire_values said = {rss, vms};
+
+	memcpy(slot(WIRE_SLOT_VALUES, 0, 1, 0) + 1, &said, sizeof(said));
+	batch.head.n_slots++;
+}
+
+/* Those of the batch's head, until others are said; the next batch's head says them again. */
 static void test_memory(void **state)
 {
+	static const uint64_t rss[] = {30, 30, 31, 29, 29, 7};
 	int64_t page = sysconf(_SC_PAGESIZE);
 
 	(void)state;
 	start("function_memory", NULL);
 	define(1, "f");
+	batch.head.values = (struct wire_values){30, UINT64_C(1) << 40};
 	event(CALL, 1, 1);
-	batch.head.rss = 30;
-	batch.head.vms = 1u << 20;
+	event(RETURN, 1, 1);
+	values(31, UINT64_C(1) << 40);
+	event(CALL, 1, 1);
+	values(28, 1);
+	values(29, UINT64_C(1) << 40);
+	event(RETURN, 1, 1);
+	slot(WIRE_SLOT_THREAD, 9, 0, 0);
+	event(CALL, 1, 1);
+	slot(WIRE_SLOT_VALUES, 0, 1, 0); /* cut off */
 	send();
-	assert_int(0, "RSS", 30 * page);
-	assert_int(0, "VMS", (1 << 20) * page);
-	assert_int_equal(pikos_recorder__list_get(recorder, 0)->rss, 30 * page);
+	batch.head.values = (struct wire_values){7, UINT64_C(1) << 40};
+	event(CALL, 1, 1);
+	send();
+	for (int i = 0; i < 6; i++) {
+		assert_int(i, "RSS", (int64_t)rss[i] * page);
+		assert_int(i, "VMS", (INT64_C(1) << 40) * page);
+		assert_int_equal(pikos_recorder__list_get(recorder, i)->rss,
+				 (int64_t)rss[i] * page);
+	}
+	assert_totals(6, 0, 0);
 }
 
 static void test_lines(void **state)
@@ -643,6 +668,13 @@ static void random_slot(bool hostile)
 	case 3:
 		slot(WIRE_SLOT_THREAD, below(4) ? 1000 + id : UINT32_MAX, 0, 0);
 		break;
+	case 4:
+		values(below(3) ? below(100000) : random(),
+		       below(2) ? 5000 : (uint64_t)random() << 9);
+		break;
+	case 23:
+		slot(WIRE_SLOT_VALUES, id, (int32_t)below(4) - 1, 0);
+		break;
 	case 24: /* anything at all */
 		*slot(0, 0, 0, 0) = (struct wire_slot){random(), random(), random()};
 		batch.head.n_events += below(2);
@@ -695,14 +727,15 @@ static void send_random(unsigned int seed, bool hostile)
 typedef struct pikos_recorder *(*make_fn)(const struct pikos_output *out);
 
 /* @return what the recorder wrote; the caller frees it */
-static char *record(make_fn make, struct pikos_output *out, const char *fields, const char *filter,
-		    unsigned int seed, struct monitor_totals *totals, size_t *len)
+static char *record(make_fn make, struct pikos_output *out, const char *name, const char *fields,
+		    const char *filter, unsigned int seed, struct monitor_totals *totals,
+		    size_t *len)
 {
 	char *path = temporary("batch");
 	char *data;
 
 	out->path = path;
-	start_with("functions", fields, filter, make(out), 0);
+	start_with(name, fields, filter, make(out), 0);
 	send_random(seed, seed % 2);
 	monitor__totals(monitor, totals);
 	assert_int_equal(totals->seen, counted);
@@ -715,16 +748,19 @@ static char *record(make_fn make, struct pikos_output *out, const char *fields, 
 	return data;
 }
 
+static const char *const names[] = {"functions", "function_memory", "line_memory"};
+
 /*
  * A filter of which nothing is known has every record made, formatted and counted by itself: with
  * it and without it the files must be the same.
  */
 static void compare(make_fn make, struct pikos_output out, const char *fields, unsigned int seed)
 {
+	const char *name = names[seed / 3 % (out.tree ? 2 : 3)]; /* lines make no tree */
 	struct monitor_totals fast, slow;
 	size_t fast_len, slow_len;
-	char *kept = record(make, &out, fields, NULL, seed, &fast, &fast_len);
-	char *made = record(make, &out, fields, "", seed, &slow, &slow_len);
+	char *kept = record(make, &out, name, fields, NULL, seed, &fast, &fast_len);
+	char *made = record(make, &out, name, fields, "", seed, &slow, &slow_len);
 
 	assert_int_equal(fast.written, slow.written);
 	assert_int_equal(fast.lost, slow.lost);
@@ -739,7 +775,7 @@ static void test_rows_are_those_of_records(void **state)
 	static const char *const fields[] = {NULL, "+pid", "+time", "+tid,+time,+pid"};
 
 	(void)state;
-	for (unsigned int seed = 0; seed < 16; seed++) {
+	for (unsigned int seed = 0; seed < 48; seed++) {
 		const char *some = fields[seed / 2 % 4];
 
 		compare(pikos_recorder__csv, (struct pikos_output){0}, some, seed);
@@ -761,8 +797,10 @@ static void test_filtered_rows(void **state)
 
 	(void)state;
 	for (unsigned int seed = 0; seed < 8; seed++) {
-		all = record(pikos_recorder__csv, &out, NULL, NULL, seed, &totals, &all_len);
-		some = record(pikos_recorder__csv, &out, NULL, "type!=call", seed, &totals, &len);
+		all = record(pikos_recorder__csv, &out, "function_memory", NULL, NULL, seed,
+			     &totals, &all_len);
+		some = record(pikos_recorder__csv, &out, "function_memory", NULL, "type!=call",
+			      seed, &totals, &len);
 		assert_true(totals.filtered > 0);
 		n = 0;
 		rest = all;

@@ -28,6 +28,7 @@
 #include "session.h"
 #include "system.h"
 #include "threads.h"
+#include "values.h"
 #include "wraps.h"
 
 struct session session;
@@ -93,6 +94,7 @@ void session__unhook(void)
 	python__save_error(&error);
 	wraps__take_out();
 	hooks->remove();
+	values__end();
 	python__restore_error(&error);
 }
 
@@ -131,14 +133,14 @@ static int set_up_python(void)
 /* The caller holds the GIL. */
 static int hook(void)
 {
-	bool each = session.flags & AGENT_EACH;
 	int err;
 
 	err = set_up_python();
 	if (err)
 		return err;
 	session__unhook(); /* a forked child's, which it had from its parent */
-	buffer__open(session.flags & AGENT_TIMES, each ? 1 : WIRE_BATCH_SLOTS);
+	buffer__open(session.flags & AGENT_TIMES);
+	values__begin();
 	names__new_epoch();
 	threads__renew();
 	focus__start();
@@ -147,6 +149,7 @@ static int hook(void)
 	err = hooks->install();
 	if (err) {
 		names.is_open = false;
+		values__end();
 		return err;
 	}
 	wraps__put_in();
@@ -188,7 +191,7 @@ void agent__attention(void)
 {
 	int saved = errno;
 
-	__atomic_store_n(&buffer.limit, buffer.normal_limit, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&buffer.limit, WIRE_BATCH_SLOTS, __ATOMIC_SEQ_CST);
 	if (state() == SESSION_ACTIVE && is_over())
 		end_session(0);
 	if (state() == SESSION_ACTIVE) {
@@ -312,7 +315,8 @@ static void begin(void)
 		leave_python();
 	}
 	if (err) {
-		buffer__open(false, WIRE_BATCH_SLOTS);
+		values__unmap();
+		buffer__open(false);
 		end_session(-err);
 	}
 }
@@ -506,6 +510,8 @@ static int begin_session(const struct agent_config *config, bool has_helper)
 {
 	int err = copy_config(config);
 
+	if (!err && session.flags & AGENT_VALUES && !values__map(config->values))
+		err = -AGENT_NO_VALUES;
 	if (err)
 		return err;
 	/* Regions that were entered for an earlier one are none of this. */
@@ -537,6 +543,7 @@ static int start(const struct agent_config *config)
 		return -AGENT_BUSY;
 	err = begin_session(config, has_helper);
 	if (err) {
+		values__unmap();
 		buffer__want_attention();
 		set_state(has_helper ? SESSION_ENDING : SESSION_ORPHANED);
 	}

@@ -28,26 +28,25 @@
 
 #include "bpf/wire.h"
 
-#define AGENT_VERSION 1
+#define AGENT_VERSION 2
 #define AGENT_TICK_MS 20
 /* What its mapping in /proc/PID/maps is called: memfd:pikos-agent, or a file of this name. */
 #define AGENT_NAME "pikos-agent"
 
-/* AGENT_EACH: each event is handed over at once, since RSS and VMS are read there. AGENT_AT_START:
- * the caller is the main thread, holds the GIL and stands in front of Py_RunMain: hook before
- * returning. AGENT_FOCUS: by rules; for lines those of the focused functions, else all that runs
- * inside of them, per thread. AGENT_WINDOW: only while the <module> of the file window_file_hash
- * runs. AGENT_REGIONS: only what a thread does inside a region of its own, and a focus counts from
- * its next entry there; functions called AGENT_REGION_MARK make regions, neither they nor the C
- * calls of theirs are events. AGENT_OLD_PROBES: no
- * batches, but python:function__entry, function__return and line for other tracers, while their
- * semaphores are raised, for ever. */
+/* AGENT_VALUES: each event has RSS and VMS, see values.h. AGENT_AT_START: the caller is the main
+ * thread, holds the GIL and stands in front of Py_RunMain: hook before returning. AGENT_FOCUS: by
+ * rules; for lines those of the focused functions, else all that runs inside of them, per thread.
+ * AGENT_WINDOW: only while the <module> of the file window_file_hash runs. AGENT_REGIONS: only what
+ * a thread does inside a region of its own, and a focus counts from its next entry there; functions
+ * called AGENT_REGION_MARK make regions, neither they nor the C calls of theirs are events.
+ * AGENT_OLD_PROBES: no batches, but python:function__entry, function__return and line for other
+ * tracers, while their semaphores are raised, for ever. */
 enum agent_flag {
 	AGENT_LINES = 1 << 0,	  /* lines; else calls and returns */
 	AGENT_C_CALLS = 1 << 1,	  /* and those of C functions */
 	AGENT_QUALIFIED = 1 << 2, /* names are co_qualname where there is one (3.11) */
 	AGENT_TIMES = 1 << 3,	  /* each event has its time */
-	AGENT_EACH = 1 << 4,
+	AGENT_VALUES = 1 << 4,	  /* each event has RSS and VMS */
 	AGENT_AT_START = 1 << 5,
 	AGENT_FOCUS = 1 << 6,
 	AGENT_WINDOW = 1 << 7,
@@ -64,6 +63,8 @@ struct agent_config {
 	__u64 hash_seed;
 	__u64 module_name_hash; /* of `<module>` */
 	__u64 window_file_hash;
+	__s32 values; /* AGENT_VALUES: descriptor of the page; open until pikos_agent returns */
+	__u32 unused;
 	struct wire_rule rules[];
 };
 
@@ -78,6 +79,7 @@ enum agent_refusal {
 	AGENT_NO_TOOL,	       /* 3.12: all tool ids of sys.monitoring are taken */
 	AGENT_NO_MEMORY,
 	AGENT_NO_THREAD, /* its helper thread could not be started */
+	AGENT_NO_VALUES, /* the page with RSS and VMS is not there, or nobody keeps it */
 };
 
 /* What the one exported function is asked for. */

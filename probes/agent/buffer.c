@@ -35,8 +35,8 @@ bool buffer__resend_is_asked(void)
 	return pikos_resend_semaphore;
 }
 
-/* How many of the slots are events, and whose turn it is behind them. */
-static uint32_t count_events(const struct wire_slot *slots, uint32_t n, uint32_t *tid)
+/* How many of the slots are events; and whose turn it is, and with which values, behind them. */
+static uint32_t count_events(const struct wire_slot *slots, uint32_t n)
 {
 	uint32_t events = 0;
 
@@ -48,7 +48,9 @@ static uint32_t count_events(const struct wire_slot *slots, uint32_t n, uint32_t
 		else if (type == WIRE_SLOT_DEFINE)
 			i += wire_slot_line(&slots[i]);
 		else if (type == WIRE_SLOT_THREAD)
-			*tid = slots[i].code;
+			buffer.flushed_tid = slots[i].code;
+		else if (type == WIRE_SLOT_VALUES)
+			memcpy(&buffer.flushed_values, &slots[++i], sizeof(buffer.flushed_values));
 	}
 	return events;
 }
@@ -64,7 +66,8 @@ static void hand_over(const struct wire_slot *slots, uint32_t n)
 	head->slots = (uintptr_t)slots;
 	head->n_slots = n;
 	head->tid = buffer.flushed_tid;
-	head->n_events = count_events(slots, n, &buffer.flushed_tid);
+	head->values = buffer.flushed_values;
+	head->n_events = count_events(slots, n);
 	head->before = __atomic_fetch_add(&buffer.handed_over, head->n_events, __ATOMIC_SEQ_CST);
 	head->time = system__now();
 	head->clock = system_has_cycles ? cycles() : head->time;
@@ -110,7 +113,7 @@ void buffer__close(int refusal)
 	buffer__want_attention();
 }
 
-void buffer__open(bool times, uint32_t limit)
+void buffer__open(bool times)
 {
 	lock__take(&buffer.lock);
 	buffer.count = buffer.flushed = 0;
@@ -118,8 +121,9 @@ void buffer__open(bool times, uint32_t limit)
 	buffer.handed_over = 0;
 	buffer.thread = 0;
 	buffer.times = times;
-	buffer.normal_limit = limit;
-	buffer.limit = limit;
+	buffer.limit = WIRE_BATCH_SLOTS;
+	memset(&buffer.now, 0, sizeof(buffer.now));
+	memset(&buffer.flushed_values, 0, sizeof(buffer.flushed_values));
 	buffer.closed = false;
 	lock__release(&buffer.lock);
 }
@@ -128,6 +132,7 @@ void buffer__forget(void)
 {
 	buffer.count = buffer.flushed = 0;
 	buffer.thread = 0;
+	buffer.values = NULL; /* mapped until the hooks are out: an event may be under way */
 	buffer.closed = true;
 	buffer__want_attention();
 }
@@ -145,6 +150,15 @@ void buffer__say(enum wire_slot_type type, uint32_t code, int32_t line)
 	struct wire_slot slot = {.code = code, .line_type = wire_slot_pack(line, type)};
 
 	buffer__append(&slot, 1);
+}
+
+void buffer__say_values(const struct wire_values *values)
+{
+	struct wire_slot slots[2] = {{.line_type = wire_slot_pack(1, WIRE_SLOT_VALUES)}};
+
+	memcpy(&slots[1], values, sizeof(*values));
+	buffer__append(slots, 2);
+	buffer.now = *values;
 }
 
 void buffer__lose(void)

@@ -23,12 +23,14 @@ struct buffer {
 	struct agent_thread *current; /* the same one's; only where `thread` is the caller's */
 	uint32_t count;		      /* slots that are complete; atomic */
 	uint32_t limit;		      /* atomic */
-	uint32_t normal_limit;
 	bool times;
-	bool closed;	      /* under lock: nothing is handed over any more */
-	struct lock lock;     /* of what follows */
-	uint32_t flushed;     /* slots handed over */
-	uint32_t flushed_tid; /* of the thread that the next slot belongs to */
+	const struct wire_values *values;  /* where they are to be seen; NULL: nobody asks */
+	struct wire_values now;		   /* what is said of the events that follow */
+	bool closed;			   /* under lock: nothing is handed over any more */
+	struct lock lock;		   /* of what follows */
+	uint32_t flushed;		   /* slots handed over */
+	uint32_t flushed_tid;		   /* of the thread that the next slot belongs to */
+	struct wire_values flushed_values; /* of the next slot */
 	uint64_t handed_over; /* events of this session, and those that never came in; atomic */
 	struct wire_batch head;
 	struct wire_slot slots[WIRE_BATCH_MAX_SLOTS] __attribute__((aligned(64)));
@@ -38,6 +40,19 @@ extern struct buffer buffer;
 
 void agent__attention(void); /* agent.c */
 void threads__switch(void);  /* threads.c: another thread's turn */
+void buffer__say_values(const struct wire_values *values);
+
+/* Whether the next event has others than the one before; values.h. */
+static inline void buffer__look_at_values(void)
+{
+	const struct wire_values values = {
+		.rss = __atomic_load_n(&buffer.values->rss, __ATOMIC_RELAXED),
+		.vms = __atomic_load_n(&buffer.values->vms, __ATOMIC_RELAXED),
+	};
+
+	if (unlikely(values.rss != buffer.now.rss || values.vms != buffer.now.vms))
+		buffer__say_values(&values);
+}
 
 /* Append an event; the caller holds the GIL. */
 static inline void buffer__event(uint32_t code, int32_t line, uint32_t type)
@@ -47,6 +62,8 @@ static inline void buffer__event(uint32_t code, int32_t line, uint32_t type)
 
 	if (unlikely(thread_pointer() != buffer.thread))
 		threads__switch();
+	if (unlikely(buffer.values))
+		buffer__look_at_values();
 	count = buffer.count;
 	slot = &buffer.slots[count];
 	slot->time = unlikely(buffer.times) ? agent_clock() : 0;
@@ -57,8 +74,8 @@ static inline void buffer__event(uint32_t code, int32_t line, uint32_t type)
 		agent__attention();
 }
 
-/* Start anew. The caller holds the GIL. @param limit slots at which the producer hands over */
-void buffer__open(bool times, uint32_t limit);
+/* Start anew. The caller holds the GIL. */
+void buffer__open(bool times);
 
 /* Append slots that are no events, all at once. The caller holds the GIL. */
 void buffer__append(const struct wire_slot *slots, uint32_t n);

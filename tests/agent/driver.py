@@ -10,14 +10,14 @@ import struct
 import tempfile
 import time
 
-(LINES, C_CALLS, QUALIFIED, TIMES, EACH, AT_START, FOCUS, WINDOW,
+(LINES, C_CALLS, QUALIFIED, TIMES, VALUES, AT_START, FOCUS, WINDOW,
  REGIONS, OLD_PROBES) = (1 << bit for bit in range(10))
 START, REGION_ENTER, REGION_LEAVE = 1, 2, 3
 HOOKED, ENDED, RESENT, REPLACED = 1, 2, 3, 4
-BUSY, UNKNOWN_VERSION = -1, -3
+BUSY, UNKNOWN_VERSION, NO_VALUES = -1, -3, -10
 
 KINDS = {1: "call", 2: "return", 3: "line", 4: "c_call", 5: "c_return", 6: "c_exception"}
-THREAD, DEFINE, FORGET, NOTICE = 8, 9, 10, 11
+THREAD, DEFINE, FORGET, NOTICE, SAID = 8, 9, 10, 11, 12
 HEAD = struct.Struct("<BBHIQQQQQIIIIQQ4I")  # struct wire_batch
 SLOT = struct.Struct("<QIi")
 SEED = 12345
@@ -46,10 +46,10 @@ def rule(name, suffixes=(), ranges=()):
             files.ljust(24 * 16, b"\0") + lines.ljust(8 * 8, b"\0"))
 
 
-def start(flags, rules=(), window=""):
+def start(flags, rules=(), window="", values=-1):
     body = b"".join(rules)
-    config = struct.pack("<IIIIQQQ", 40 + len(body), 1, flags, len(rules), SEED,
-                         wire_hash("<module>"), wire_hash(window)) + body
+    config = struct.pack("<IIIIQQQiI", 48 + len(body), 2, flags, len(rules), SEED,
+                         wire_hash("<module>"), wire_hash(window), values, 0) + body
     library.agent_test_set(1, 0)
     return library.pikos_agent(START, config)
 
@@ -65,6 +65,7 @@ def wait_for(condition, what):
 def parse(data):
     """(events, notices, number of batches): all that is complete."""
     names, events, notices, batches, at = {}, [], [], 0, 0
+    values = (0, 0)
     while at + HEAD.size <= len(data):
         head = HEAD.unpack_from(data, at)
         n, n_events, tid = head[9:12]
@@ -73,13 +74,14 @@ def parse(data):
             break
         at += HEAD.size + len(slots)
         batches += 1
+        assert head[13:15] == values, "a batch's RSS and VMS of its first events"
         before, i = len(events), 0
         while i < n:
             when, code, packed = SLOT.unpack_from(slots, i * SLOT.size)
             kind, line = packed & 15, packed >> 4
             i += 1
             if kind in KINDS:
-                events.append((KINDS[kind], *names[code], line, tid, when))
+                events.append((KINDS[kind], *names[code], line, tid, when, values))
             elif kind == THREAD:
                 tid = code
             elif kind == DEFINE:
@@ -89,6 +91,9 @@ def parse(data):
                 i += line
             elif kind == FORGET:
                 del names[code]
+            elif kind == SAID:
+                values = struct.unpack_from("<QQ", slots, i * SLOT.size)
+                i += line
             elif kind == NOTICE:
                 notices.append(code)
         assert len(events) - before == n_events, "a batch's count of its events"
@@ -97,9 +102,9 @@ def parse(data):
 
 
 class Session:
-    def __init__(self, flags=0, rules=(), window="", path=None):
+    def __init__(self, flags=0, rules=(), window="", path=None, values=-1):
         self.flags, self.rules, self.window = flags, rules, window
-        self.path = path
+        self.path, self.values = path, values
 
     def read(self):
         with open(self.path, "rb") as stream:
@@ -111,7 +116,7 @@ class Session:
             sink.value, self.path = tempfile.mkstemp(prefix="agent-")
         else:
             sink.value = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        result = start(self.flags, self.rules, self.window)
+        result = start(self.flags, self.rules, self.window, self.values)
         assert result == 0, f"start: {result}"
         wait_for(lambda: HOOKED in self.read(), "hooks")
         return self

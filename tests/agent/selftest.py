@@ -5,17 +5,19 @@ Usage: AGENT=build/tests/libpikos-agent-test.so PYTHON tests/agent/selftest.py
 """
 
 import os
+import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import unittest
 import warnings
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from driver import (AT_START, BUSY, C_CALLS, EACH, FOCUS, LINES, OLD_PROBES,  # noqa: E402
+from driver import (AT_START, BUSY, C_CALLS, FOCUS, LINES, NO_VALUES, OLD_PROBES,  # noqa: E402
                     QUALIFIED, REGION_ENTER, REGION_LEAVE, REGIONS, REPLACED, RESENT, TIMES,
-                    UNKNOWN_VERSION, WINDOW, Session, library, rule, start, wait_for)
+                    UNKNOWN_VERSION, VALUES, WINDOW, Session, library, rule, start, wait_for)
 
 HERE = os.path.basename(__file__)
 HAS_MONITORING = sys.version_info >= (3, 12)
@@ -46,6 +48,26 @@ OUTER = [("call", "outer"), *[("call", "leaf"), ("return", "leaf")] * 2, ("retur
 
 def count(session, name, kind="call"):
     return session.of(name).count((kind, name))
+
+
+class Page:
+    """A file in the place of the kernel's page."""
+
+    def __init__(self):
+        file = tempfile.TemporaryFile(prefix="agent-page-")
+        self.file, self.fd = file, file.fileno()
+        self.set(1, 1)
+
+    def __del__(self):
+        self.file.close()
+
+    def set(self, rss, vms):
+        os.pwrite(self.fd, struct.pack("<QQ", rss, vms).ljust(4096, b"\0"), 0)
+
+    @staticmethod
+    def is_mapped():
+        with open("/proc/self/maps") as maps:
+            return "agent-page-" in maps.read()
 
 
 class Agent(unittest.TestCase):
@@ -108,14 +130,61 @@ class Agent(unittest.TestCase):
             outer()
         self.assertEqual(session.of("outer", "leaf"), OUTER)
 
-    def test_names_times_each(self):
-        with Session(QUALIFIED | TIMES | EACH | AT_START) as session:
+    def test_names_times(self):
+        with Session(QUALIFIED | TIMES | AT_START) as session:
             Holder().method()
         qualified = "Holder.method" if sys.version_info >= (3, 11) else "method"
         self.assertEqual(count(session, qualified), 1)
         times = [event[5] for event in session.events]
         self.assertTrue(times[0] and times == sorted(times), times)
-        self.assertGreaterEqual(session.batches, len(session.events))
+
+    def test_values(self):
+        """Each event has what the page says then; a batch's head what was said before it."""
+        wanted = [(1, 1), (1, 1), (2, 1), (2, 1 << 40), ((1 << 40) + 1, 7), *[(5, 6)] * 900,
+                  (5, 6), *((i, 6) for i in range(700))]
+        for flags, kind in ((0, "call"), (C_CALLS, "call"), (LINES, "line"), (TIMES, "call")):
+            page = Page()
+            with Session(VALUES | AT_START | flags, values=page.fd) as session:
+                for rss, vms in wanted:
+                    page.set(rss, vms)
+                    leaf()
+            self.assertEqual([event[6] for event in session.events if event[:2] == (kind, "leaf")],
+                             wanted)
+            self.assertFalse(page.is_mapped(), "the page is still mapped")
+
+    def test_values_late(self):
+        """Hooked by the helper, and again with another page while the session before ends."""
+        for rss in (3, 4):
+            page = Page()
+            page.set(rss, 9)
+            with Session(VALUES, values=page.fd) as session:
+                leaf()
+            self.assertIn((rss, 9), [event[6] for event in session.events if event[1] == "leaf"])
+            wait_for(lambda: not Page.is_mapped(), "end of the mapping")
+
+    def test_no_values(self):
+        """A page that nobody keeps, or that is none, refuses; the next session has its own."""
+        page = Page()
+        page.set(0, 0)
+        self.assertEqual(start(VALUES | AT_START, values=page.fd), NO_VALUES)
+        self.assertEqual(start(VALUES | AT_START, values=-1), NO_VALUES)
+        self.assertFalse(page.is_mapped())
+        with Session(AT_START) as session:
+            outer()
+        self.assertEqual(session.of("outer", "leaf"), OUTER)
+
+    def test_values_and_fork(self):
+        """The child looks at no page of its parent's."""
+        page = Page()
+        with Session(VALUES | AT_START, values=page.fd) as session:
+            pid = os.fork()
+            if not pid:
+                outer()
+                os._exit(page.is_mapped())
+            self.assertEqual(os.waitpid(pid, 0)[1], 0)
+            page.set(77, 88)
+            outer()
+        self.assertEqual(session.events[-2][6], (77, 88))
 
     def test_resend(self):
         with Session(AT_START) as session:

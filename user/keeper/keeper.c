@@ -132,13 +132,13 @@ int keeper__detach(struct keeper *keeper, uint32_t target)
 	return ask(keeper, &request, &reply);
 }
 
-int keeper__detach_all(struct keeper *keeper, uint64_t *missed)
+int keeper__detach_all(struct keeper *keeper, struct keeper_missed *missed)
 {
 	const struct keeper_request request = {KEEPER_DETACH_ALL, 0, 0};
 	struct keeper_reply reply = {0};
 	int err = ask(keeper, &request, &reply);
 
-	*missed = err ? 0 : reply.missed;
+	*missed = err ? (struct keeper_missed){0} : reply.missed;
 	return err;
 }
 

@@ -46,6 +46,12 @@ struct keeper_attached {
 	struct interpreter_reason why; /* after an error */
 };
 
+/* Runs of programs that the kernel left out. */
+struct keeper_missed {
+	uint64_t events; /* are lost */
+	uint64_t values; /* changes of RSS and VMS, of any process, that agents saw late */
+};
+
 struct keeper;
 
 /*
@@ -79,8 +85,7 @@ int keeper__resend(struct keeper *keeper, uint32_t target, bool on);
 int keeper__stop_agents(struct keeper *keeper);
 /* @brief Detach one target. Waits until no program runs for it. */
 int keeper__detach(struct keeper *keeper, uint32_t target);
-/* @brief Detach all. @param missed set to the number of events whose program did not run */
-int keeper__detach_all(struct keeper *keeper, uint64_t *missed);
+int keeper__detach_all(struct keeper *keeper, struct keeper_missed *missed);
 /* @brief Continue a stopped target. Does not wait. */
 int keeper__continue(struct keeper *keeper, uint32_t target);
 

@@ -29,7 +29,7 @@ struct keeper_request {
 
 struct keeper_reply {
 	int32_t err;
-	uint64_t missed;
+	struct keeper_missed missed;
 	struct keeper_attached attached; /* reader_fd is sent beside it */
 };
 

@@ -17,13 +17,16 @@
 
 #include <bpf/libbpf.h>
 
+#include "errors.h"
 #include "keeper/protocol.h"
 #include "keeper/rights.h"
+#include "probes/agent/agent.h"
 #include "process/identity.h"
 #include "process/reader.h"
 #include "source/agent.h"
 #include "source/agent_file.h"
 #include "source/choice.h"
+#include "source/memory_values.h"
 #include "source/regions.h"
 #include "source/usdt.h"
 
@@ -61,8 +64,10 @@ struct server {
 	/* Taking a probe away waits 100 ms for the kernel: sweeps have a thread of their own, so
 	 * that continuing a target need not wait for one. */
 	pthread_t sweeper;
-	pthread_mutex_t attachments; /* kept[].usdt, agent, regions */
+	pthread_mutex_t attachments;  /* kept[].usdt, agent, regions; values */
+	struct memory_values *values; /* from the first agent on that is asked for them */
 	struct ring_buffer *alerts;
+	uint64_t missed_values;
 };
 
 /* ------------------------------------------------------------------ continue */
@@ -230,17 +235,39 @@ static int attach_usdt(struct server *server, uint32_t index, struct interpreter
 	return kept->usdt ? 0 : -errno;
 }
 
+static int watch_memory(struct server *server, struct interpreter_reason *why)
+{
+	int err;
+
+	if (!(server->config.agent_flags & AGENT_VALUES) || server->values)
+		return 0;
+	server->values = memory_values__new(server->kernel);
+	if (server->values)
+		return 0;
+	err = -errno;
+	why->problem = INTERPRETER_NO_AGENT;
+	snprintf(why->text, sizeof(why->text), "watching RSS and VMS for the agent: %s",
+		 error_words(err));
+	snprintf(why->next_step, sizeof(why->next_step),
+		 "use --source usdt, or a monitor without memory");
+	return err;
+}
+
 /* A program of ours gets it where its interpreter is ready, and stops there once more. */
 static int attach_agent(struct server *server, uint32_t index, struct keeper_attached *attached)
 {
 	struct kept *kept = &server->kept[index];
+	int err = watch_memory(server, &attached->why);
 	const struct agent_order order = {
 		.kernel = server->kernel,
 		.target = index,
 		.flags = server->config.agent_flags,
 		.at_start = server->targets[index].exec_stop,
+		.values = server->values,
 	};
 
+	if (err)
+		return err;
 	attached->agent = true;
 	if (order.at_start && !agent__is_at_main(kept->interpreter)) {
 		attached->result = KEEPER_WILL_STOP;
@@ -393,6 +420,9 @@ static void detach_all(struct server *server)
 	for (uint32_t i = 0; i < n; i++)
 		if (detachers[i].started)
 			pthread_join(detachers[i].thread, NULL);
+	server->missed_values += memory_values__missed(server->values);
+	memory_values__free(server->values);
+	server->values = NULL;
 }
 
 /* Processes of one interpreter share its file, and a sweep of it reaches all of them. */
@@ -478,7 +508,8 @@ static bool handle(struct server *server, const struct keeper_request *request,
 		pthread_mutex_lock(&server->attachments);
 		detach_all(server);
 		pthread_mutex_unlock(&server->attachments);
-		reply->missed = kernel__missed(server->kernel);
+		reply->missed = (struct keeper_missed){kernel__missed(server->kernel),
+						       server->missed_values};
 		return true;
 	case KEEPER_RESEND:
 	case KEEPER_RESENT:

@@ -27,6 +27,8 @@ const struct feature_info features__table[N_FEATURES] = {
 				"sum every CPU's part of RSS; before it is one number", false},
 	[FEATURE_ADJACENT_RSS] = {"rss_stat's counters in one array", "6.6",
 				  "read all parts of a CPU at once; else one by one", false},
+	[FEATURE_MMAP_LOCK] = {"mmap_lock_released without a path", "6.14",
+			       "see VMS change for the agent; else as system calls end", false},
 };
 
 static struct btf *kernel_btf(void)
@@ -91,6 +93,17 @@ bool features__knows_rss(void)
 	return is_percpu_rss(btf, type) || is_atomic_rss(btf, type);
 }
 
+/* Its first parameter is a context. @return how many a tracepoint has; -1: it is not there */
+static int tracepoint_parameters(const struct btf *btf, const char *name)
+{
+	int id = btf__find_by_name_kind(btf, name, BTF_KIND_TYPEDEF);
+	const struct btf_type *type = id < 0 ? NULL : btf__type_by_id(btf, id);
+
+	while (type && (btf_is_typedef(type) || btf_is_ptr(type)))
+		type = btf__type_by_id(btf, type->type);
+	return type && btf_is_func_proto(type) ? btf_vlen(type) - 1 : -1;
+}
+
 /* libbpf takes a helper for known when loading fails for any other reason, missing rights too. */
 static bool can_load(void)
 {
@@ -133,5 +146,7 @@ int features__find(bool found[N_FEATURES])
 	found[FEATURE_ADJACENT_RSS] =
 		found[FEATURE_PERCPU_RSS] &&
 		btf__find_by_name_kind(btf, "__percpu_counter_init_many", BTF_KIND_FUNC) >= 0;
+	/* Before, the path of a cgroup was made each time: a third parameter. */
+	found[FEATURE_MMAP_LOCK] = tracepoint_parameters(btf, "btf_trace_mmap_lock_released") == 2;
 	return 0;
 }

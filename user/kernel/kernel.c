@@ -89,7 +89,8 @@ static void set_knobs(struct kernel *kernel, const struct kernel_config *config,
 	}
 }
 
-static void choose_programs(struct kernel *kernel, const struct kernel_config *config)
+static void choose_programs(struct kernel *kernel, const struct kernel_config *config,
+			    const bool *found)
 {
 	struct pikos_bpf *bpf = kernel->bpf;
 
@@ -104,6 +105,11 @@ static void choose_programs(struct kernel *kernel, const struct kernel_config *c
 	bpf_program__set_autoload(bpf->progs.on_signal, config->lossless);
 	bpf_program__set_autoload(bpf->progs.fill_cpu_offsets,
 				  config->memory && bpf->rodata->has_percpu_rss);
+	bpf_program__set_autoload(bpf->progs.on_rss_stat, config->memory && config->agent);
+	bpf_program__set_autoload(bpf->progs.on_mmap_unlocked,
+				  config->memory && config->agent && found[FEATURE_MMAP_LOCK]);
+	bpf_program__set_autoload(bpf->progs.on_sys_exit,
+				  config->memory && config->agent && !found[FEATURE_MMAP_LOCK]);
 }
 
 /* Before loading: the first ring is also the pattern for the map of rings. */
@@ -242,7 +248,7 @@ static int load(struct kernel *kernel, const struct kernel_config *config, const
 		return -E2BIG;
 	kernel->ring_size = kernel->perf_size = config->buffer_size;
 	set_knobs(kernel, config, found);
-	choose_programs(kernel, config);
+	choose_programs(kernel, config, found);
 	err = make_rings(kernel);
 	if (!err)
 		err = size_maps(kernel, config);
@@ -445,26 +451,56 @@ void kernel__end_pauses(struct kernel *kernel)
 	kernel->bpf->bss->control.no_pauses = 1;
 }
 
+struct bpf_program *kernel__memory_program(const struct kernel *kernel,
+					   enum kernel_memory_program program)
+{
+	struct bpf_program *const programs[N_KERNEL_MEMORY_PROGRAMS] = {
+		[KERNEL_ON_RSS_STAT] = kernel->bpf->progs.on_rss_stat,
+		[KERNEL_ON_MMAP_UNLOCKED] = kernel->bpf->progs.on_mmap_unlocked,
+		[KERNEL_ON_SYS_EXIT] = kernel->bpf->progs.on_sys_exit,
+	};
+
+	return programs[program];
+}
+
+int kernel__memory_map(const struct kernel *kernel, enum kernel_memory_map map)
+{
+	const struct bpf_map *const maps[] = {
+		[KERNEL_MEMORY_PAGES] = kernel->bpf->maps.memory_pages,
+		[KERNEL_MEMORY_TARGETS] = kernel->bpf->maps.memory_targets,
+		[KERNEL_MEMORY_MMS] = kernel->bpf->maps.memory_mms,
+	};
+
+	return bpf_map__fd(maps[map]);
+}
+
+void kernel__adopt_memory(const struct kernel *kernel, pid_t tgid)
+{
+	kernel->bpf->bss->memory_control.adopts = tgid;
+}
+
 /* libbpf's own copy of the struct may be older than the kernel's. */
 struct info_with_misses {
 	struct bpf_prog_info info;
 	unsigned char later[256];
 };
 
+uint64_t kernel__missed_by(const struct bpf_program *program)
+{
+	struct info_with_misses info = {0};
+	uint32_t size = sizeof(info);
+
+	if (!bpf_program__autoload(program) ||
+	    bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size))
+		return 0;
+	return info.info.recursion_misses;
+}
+
 uint64_t kernel__missed(const struct kernel *kernel)
 {
-	struct info_with_misses info;
 	uint64_t missed = 0;
 
-	for (int i = 0; i <= KERNEL_ON_LINE; i++) {
-		const struct bpf_program *program = kernel__program(kernel, i);
-		uint32_t size = sizeof(info);
-
-		if (!bpf_program__autoload(program))
-			continue;
-		memset(&info, 0, sizeof(info));
-		if (!bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size))
-			missed += info.info.recursion_misses;
-	}
+	for (int i = 0; i <= KERNEL_ON_LINE; i++)
+		missed += kernel__missed_by(kernel__program(kernel, i));
 	return missed;
 }

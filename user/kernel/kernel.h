@@ -109,6 +109,30 @@ struct kernel_hashes kernel__hashes(const struct kernel *kernel);
 /* @brief The hash by which the kernel knows a string. */
 uint64_t kernel__hash(const struct kernel *kernel, const char *text, size_t len);
 
+/* Programs and maps of memory_values.bpf.c: kernel_config.memory with .agent. */
+enum kernel_memory_program {
+	KERNEL_ON_RSS_STAT,
+	KERNEL_ON_MMAP_UNLOCKED, /* one of these is loaded */
+	KERNEL_ON_SYS_EXIT,
+	N_KERNEL_MEMORY_PROGRAMS,
+};
+
+enum kernel_memory_map { KERNEL_MEMORY_PAGES, KERNEL_MEMORY_TARGETS, KERNEL_MEMORY_MMS };
+
+/* A value of KERNEL_MEMORY_TARGETS. */
+struct kernel_memory_target {
+	uint64_t mm; /* its address, a key of KERNEL_MEMORY_MMS; 0: not seen yet */
+	uint64_t begun, published;
+	uint32_t lock, unused;
+};
+
+struct bpf_program *kernel__memory_program(const struct kernel *kernel,
+					   enum kernel_memory_program program);
+int kernel__memory_map(const struct kernel *kernel, enum kernel_memory_map map);
+/* @brief Have the memory that a target maps something into be known as its own. @param tgid 0: none
+ */
+void kernel__adopt_memory(const struct kernel *kernel, pid_t tgid);
+
 /* @brief Have every id made anew. @return the last id of the old kind */
 uint32_t kernel__next_generation(struct kernel *kernel);
 /* @brief Say who continues what was paused. */
@@ -117,5 +141,6 @@ void kernel__set_keeper(struct kernel *kernel, pid_t tgid);
 void kernel__end_pauses(struct kernel *kernel);
 /* @brief How many times a program did not run though its probe was hit. Needs rights. */
 uint64_t kernel__missed(const struct kernel *kernel);
+uint64_t kernel__missed_by(const struct bpf_program *program);
 
 #endif /* PIKOS_KERNEL_KERNEL_H */

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Events of functions, and of lines. */
 #define FUNCTION_TYPES                                                                   \
@@ -164,6 +165,12 @@ static void take_notice(struct monitor *monitor, struct agent *agent, enum wire_
 	}
 }
 
+static void take_values(struct agent *agent, const struct wire_slot *slots, uint32_t span)
+{
+	if (span > 1)
+		memcpy(&agent->values, slots + 1, sizeof(agent->values));
+}
+
 static void take_other(struct monitor *monitor, uint32_t target, const struct wire_slot *slots,
 		       uint32_t span)
 {
@@ -181,6 +188,9 @@ static void take_other(struct monitor *monitor, uint32_t target, const struct wi
 		break;
 	case WIRE_SLOT_NOTICE:
 		take_notice(monitor, agent, slots->code, wire_slot_line(slots));
+		break;
+	case WIRE_SLOT_VALUES:
+		take_values(agent, slots, span);
 		break;
 	}
 }
@@ -201,6 +211,8 @@ static int take_known(struct monitor *monitor, const struct wire_batch *batch, u
 		.index = totals->seen,
 		.pid = source->pid,
 		.tid = agent->tid,
+		.rss = agent->values.rss * monitor->page,
+		.vms = agent->values.vms * monitor->page,
 		.clock = &agent->clock,
 		.has_times = batch->flags & WIRE_BATCH_TIMES,
 	};
@@ -246,8 +258,8 @@ static int take_event(struct monitor *monitor, const struct wire_batch *batch, u
 		.type = wire_slot_type(slot),
 		.tid = agent->tid,
 		.line = wire_slot_line(slot),
-		.rss = batch->rss,
-		.vms = batch->vms,
+		.rss = agent->values.rss,
+		.vms = agent->values.vms,
 		.symbol = ids__get(agent->ids, slot->code),
 	};
 	int err, known;
@@ -324,6 +336,7 @@ static int begin(struct monitor *monitor, const struct wire_batch *batch)
 
 	batch_clock__next(&agent->clock, batch);
 	agent->tid = batch->tid;
+	agent->values = batch->values;
 	agent->left = batch->n_events;
 	for (int reason = 0; reason < WIRE_N_REASONS && !err; reason++) {
 		agent->told += batch->lost[reason];

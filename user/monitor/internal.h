@@ -35,9 +35,10 @@ struct agent {
 	struct monitor_agent said;
 	struct ids *ids;
 	struct batch_clock clock;
-	uint64_t told;	  /* events of all batches, those included that had no room */
-	uint32_t tid;	  /* of the next events */
-	uint32_t left;	  /* events of this batch that are still to come */
+	uint64_t told;		   /* events of all batches, those included that had no room */
+	uint32_t tid;		   /* of the next events */
+	struct wire_values values; /* of the next events */
+	uint32_t left;		   /* events of this batch that are still to come */
 	uint32_t unnamed; /* events in a row whose id is not known, not yet recorded as lost */
 };
 

@@ -13,7 +13,7 @@
 #define ROW_BYTES 256 /* a longer one is not kept */
 #define CHUNK	  64  /* bytes copied at once, whatever the length */
 #define MAX_CELL  32  /* an integer with its separator, padded */
-#define MAX_ROW	  (4 * MAX_CELL + ROW_BYTES + CHUNK)
+#define MAX_ROW	  (6 * MAX_CELL + ROW_BYTES + CHUNK)
 
 _Static_assert(ROW_BYTES % CHUNK == 0, "chunks end inside");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "struct counter");
@@ -25,6 +25,7 @@ struct tag {
 	uint64_t slot;	 /* its code, line and type */
 	uint32_t target; /* NOBODY: the place is free */
 	uint16_t len;
+	uint16_t head; /* of len, in front of RSS and VMS; all of it where there are none */
 	bool kept;
 };
 
@@ -46,16 +47,27 @@ struct cell {
 	char text[MAX_CELL];
 };
 
+/* RSS and VMS as text: they stay the same for long. */
+struct memory {
+	int column; /* of RSS, VMS is the next; 0: none */
+	int64_t rss, vms;
+	unsigned int len; /* 0: not written yet */
+	char text[3 * MAX_CELL];
+};
+
 struct rows {
 	const struct recorder_parts *parts;
 	void *recorder;
+	int n_fields;
 	struct cell cells[PIKOS_MAX_FIELDS];
 	int n_cells;
 	uint8_t width; /* of the index */
 	uint32_t turn; /* which of two rows goes */
 	struct counter counter;
+	struct memory memory;
 	struct tag tags[ROWS];
 	char bytes[ROWS][ROW_BYTES];
+	char behind[CHUNK]; /* is read with the last row, and nothing is made of it */
 };
 
 /* ------------------------------------------------------------------ index */
@@ -137,6 +149,12 @@ static int find_cells(struct rows *rows, const struct pikos_record_type *type)
 	}
 	rows->n_cells = type->n_extra;
 	rows->width = rows->parts->widths[type->n_extra];
+	rows->n_fields = type->n_fields;
+	rows->memory.len = 0;
+	rows->memory.column = type->memory ? pikos_record_type__field(type, "RSS") : 0;
+	if (rows->memory.column < 0 ||
+	    (type->memory && pikos_record_type__field(type, "VMS") != rows->memory.column + 1))
+		return -ENOTSUP;
 	return strcmp(type->fields[type->n_extra].name, "index") ? -ENOTSUP : 0;
 }
 
@@ -148,8 +166,7 @@ struct rows *rows__new(const struct pikos_record_type *type, const struct pikos_
 	struct rows *rows;
 	int err = -ENOTSUP;
 
-	rows = parts && !type->memory && filters__by_code(filters, type) ? malloc(sizeof(*rows))
-									 : NULL;
+	rows = parts && filters__by_code(filters, type) ? malloc(sizeof(*rows)) : NULL;
 	if (rows) {
 		rows->parts = parts;
 		rows->recorder = context;
@@ -194,23 +211,39 @@ void rows__forget(struct rows *rows, uint32_t target, uint32_t id, const struct 
 			rows->tags[i].target = NOBODY;
 }
 
+/* @return bytes of the cells behind the index, in front of RSS and VMS and behind; 0: too many */
+static size_t make_row(struct rows *rows, const struct pikos_value *values, char *out, size_t room,
+		       size_t *head)
+{
+	int first = rows->n_cells + 1, column = rows->memory.column;
+	size_t tail;
+
+	*head = rows->parts->cells(rows->recorder, values, first, column ? column : rows->n_fields,
+				   out, room);
+	if (!*head || !column)
+		return *head;
+	tail = rows->parts->cells(rows->recorder, values, column + 2, rows->n_fields, out + *head,
+				  room - *head);
+	return tail ? *head + tail : 0;
+}
+
 bool rows__keep(struct rows *rows, uint32_t target, const struct wire_slot *slot,
 		struct symbol *symbol, const struct pikos_value *values, bool kept)
 {
 	uint64_t key = key_of(slot);
 	uint32_t place = 2 * set_of(key, target);
-	char rest[2 * ROW_BYTES + 64]; /* the recorder wants room for quotes */
-	size_t len = 0;
+	char row[2 * ROW_BYTES + 64]; /* the recorder wants room for quotes */
+	size_t len = 0, head = 0;
 
 	if (kept)
-		len = rows->parts->rest(rows->recorder, values, rows->n_cells + 1, rest,
-					sizeof(rest));
+		len = make_row(rows, values, row, sizeof(row), &head);
 	if (len > ROW_BYTES || (kept && !len))
 		return false;
 	if (rows->tags[place].target != NOBODY)
 		place += rows->tags[place + 1].target == NOBODY || rows->turn++ & 1;
-	memcpy(rows->bytes[place], rest, len);
-	rows->tags[place] = (struct tag){.slot = key, .target = target, .len = len, .kept = kept};
+	memcpy(rows->bytes[place], row, len);
+	rows->tags[place] =
+		(struct tag){.slot = key, .target = target, .len = len, .head = head, .kept = kept};
 	if (symbol->n_rows < SYMBOL_ROWS)
 		symbol->rows[symbol->n_rows] = place;
 	if (symbol->n_rows <= SYMBOL_ROWS)
@@ -273,6 +306,25 @@ static inline char *put_cells(struct rows *rows, char *out, const struct rows_ru
 	return out;
 }
 
+static void set_memory(struct rows *rows, int64_t rss, int64_t vms)
+{
+	const uint8_t *widths = rows->parts->widths + rows->memory.column;
+	struct memory *memory = &rows->memory;
+	char *out = memory->text;
+
+	memory->rss = rss;
+	memory->vms = vms;
+	out = end_cell(out, digits__signed(out, rss), widths[0], rows->parts->separator);
+	out = end_cell(out, digits__signed(out, vms), widths[1], rows->parts->separator);
+	memory->len = out - memory->text;
+}
+
+static inline char *put_memory(const struct memory *memory, char *out)
+{
+	memcpy(out, memory->text, 2 * MAX_CELL);
+	return out + memory->len;
+}
+
 static inline char *put_bytes(char *out, const char *bytes, size_t len)
 {
 	memcpy(out, bytes, CHUNK);
@@ -285,6 +337,9 @@ static void begin(struct rows *rows, const struct rows_run *run)
 {
 	if (rows->counter.next != run->index)
 		counter_set(&rows->counter, run->index);
+	if (rows->memory.column &&
+	    (!rows->memory.len || rows->memory.rss != run->rss || rows->memory.vms != run->vms))
+		set_memory(rows, run->rss, run->vms);
 	for (int i = 0; i < rows->n_cells; i++) {
 		struct cell *cell = &rows->cells[i];
 		uint32_t number = cell->what == CELL_PID ? run->pid : run->tid;
@@ -303,6 +358,17 @@ static inline const struct tag *find(const struct rows *rows, const struct wire_
 	if (is_of(tag, key, target))
 		return tag;
 	return is_of(tag + 1, key, target) ? tag + 1 : NULL;
+}
+
+static inline char *put_row(const struct rows *rows, const struct tag *tag, char *out)
+{
+	const char *bytes = rows->bytes[tag - rows->tags];
+
+	if (tag->head == tag->len)
+		return put_bytes(out, bytes, tag->len);
+	out = put_bytes(out, bytes, tag->head);
+	out = put_memory(&rows->memory, out);
+	return put_bytes(out, bytes + tag->head, tag->len - tag->head);
 }
 
 void rows__write(struct rows *rows, struct rows_run *run)
@@ -337,7 +403,7 @@ void rows__write(struct rows *rows, struct rows_run *run)
 			out = put_cells(rows, out, run, slots[i].time);
 		start = out;
 		out = end_cell(start, counter_put(&counter, out), rows->width, separator);
-		out = put_bytes(out, rows->bytes[tag - rows->tags], tag->len);
+		out = put_row(rows, tag, out);
 		written++;
 	}
 	if (out)

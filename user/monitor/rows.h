@@ -4,10 +4,10 @@
  *
  * At 20 million events a second there are 45 ns for each, and making a record of values, filtering
  * it and formatting it takes longer. But what a row says behind its index follows from the code,
- * the line and the type alone: a program runs through a few thousand of these, over and over. So
- * rows are kept here by slot (code, line and type are its last 8 bytes) as the recorder formatted
- * them once, and an event is its index and a copy. This is for recorders that can be had in parts
- * (recorder.h: CSV), filters that look at nothing else, and monitors without memory.
+ * the line and the type alone (and RSS and VMS, which hardly ever change): a program runs through a
+ * few thousand of these, over and over. So rows are kept here by slot (code, line and type are its
+ * last 8 bytes) as the recorder formatted them once, and an event is its index and a copy. This is
+ * for recorders that can be had in parts (recorder.h: CSV), and filters that look at nothing else.
  */
 #ifndef PIKOS_MONITOR_ROWS_H
 #define PIKOS_MONITOR_ROWS_H
@@ -33,6 +33,7 @@ struct rows_run {
 	uint32_t target;
 	uint64_t index; /* of the first */
 	uint32_t pid, tid;
+	int64_t rss, vms; /* bytes; where the type has them */
 	struct batch_clock *clock;
 	bool has_times;	  /* slots tell ns of CLOCK_MONOTONIC */
 	uint32_t written; /* filled: how many slots have their row... */

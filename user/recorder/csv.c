@@ -117,9 +117,9 @@ static int csv_prepare(void *ctx, const struct pikos_record_type *type)
 	return 0;
 }
 
-/* The row at out, or NULL when it may not fit before limit. */
-static char *put_row(const struct csv *csv, char *out, const char *limit,
-		     const struct pikos_value *v, int n)
+/* Fields at out, a delimiter behind each; NULL when they may not fit before limit. */
+static char *put_fields(const struct csv *csv, char *out, const char *limit,
+			const struct pikos_value *v, int n)
 {
 	/* Locals, because the bytes written could be csv's for all that the compiler knows. */
 	const struct pikos_value *end = v + n;
@@ -137,7 +137,13 @@ static char *put_row(const struct csv *csv, char *out, const char *limit,
 			out = usual ? digits__signed(out, v->i) : put_number(csv, out, v->i);
 		*out++ = delimiter;
 	}
-	memcpy(out - 1, "\r\n", 2); /* over the last delimiter */
+	return out;
+}
+
+/* Over the last delimiter; field_bound has room for it. */
+static inline char *end_row(char *out)
+{
+	memcpy(out - 1, "\r\n", 2);
 	return out + 1;
 }
 
@@ -162,24 +168,26 @@ static int csv_record(void *ctx, const struct pikos_record *record)
 		out = stream__reserve(csv->stream, bound, &limit);
 		if (!out)
 			return stream__status(csv->stream);
-		out = put_row(csv, out, limit, record->values, csv->n_fields);
+		out = put_fields(csv, out, limit, record->values, csv->n_fields);
 		if (out)
 			break;
 		bound = row_bound(csv, record->values);
 	}
-	stream__commit(csv->stream, out, 1);
+	stream__commit(csv->stream, end_row(out), 1);
 	return 0;
 }
 
 /* ------------------------------------------------------------------ rows in parts */
 
-static size_t csv_rest(void *ctx, const struct pikos_value *values, int first, char *out,
-		       size_t room)
+static size_t csv_cells(void *ctx, const struct pikos_value *values, int first, int end, char *out,
+			size_t room)
 {
 	const struct csv *csv = ctx;
-	char *end = put_row(csv, out, out + room, values + first, csv->n_fields - first);
+	char *behind = put_fields(csv, out, out + room, values + first, end - first);
 
-	return end ? (size_t)(end - out) : 0;
+	if (behind && end == csv->n_fields)
+		behind = end_row(behind);
+	return behind ? (size_t)(behind - out) : 0;
 }
 
 static char *csv_reserve(void *ctx, size_t n, const char **limit, int *err)
@@ -199,7 +207,7 @@ static void csv_commit(void *ctx, const char *end, uint64_t records)
 
 static const struct recorder_parts csv_parts_usual = {
 	.separator = PIKOS_CSV_DELIMITER,
-	.rest = csv_rest,
+	.cells = csv_cells,
 	.reserve = csv_reserve,
 	.commit = csv_commit,
 };

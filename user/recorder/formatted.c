@@ -98,18 +98,18 @@ static int write_header(struct formatted *f, const struct pikos_record_type *typ
 
 /* ------------------------------------------------------------------ rows in parts */
 
-static size_t formatted_rest(void *ctx, const struct pikos_value *values, int first, char *out,
-			     size_t room)
+static size_t formatted_cells(void *ctx, const struct pikos_value *values, int first, int end,
+			      char *out, size_t room)
 {
 	struct formatted *f = ctx;
-	int n = f->n_fields - first;
-	char *end;
+	char *behind;
 
-	if (row_bound(f->lines + first, values + first, n) + 1 > room)
+	if (row_bound(f->lines + first, values + first, end - first) + 1 > room)
 		return 0;
-	end = put_row(f->lines + first, out, values + first, n);
-	*end++ = '\n';
-	return end - out;
+	behind = put_row(f->lines + first, out, values + first, end - first);
+	if (end == f->n_fields)
+		*behind++ = '\n';
+	return behind - out;
 }
 
 static char *formatted_reserve(void *ctx, size_t n, const char **limit, int *err)
@@ -127,19 +127,22 @@ static void formatted_commit(void *ctx, const char *end, uint64_t records)
 	stream__commit(((struct formatted *)ctx)->stream, end, records);
 }
 
-/* The integers up to the index stand to the left, with a space behind each. */
+/* The integers up to the index, and RSS and VMS, stand to the left, with a space behind each. */
 static void set_parts(struct formatted *f, const struct pikos_record_type *type)
 {
 	f->parts = (struct recorder_parts){
 		.separator = ' ',
-		.rest = formatted_rest,
+		.cells = formatted_cells,
 		.reserve = formatted_reserve,
 		.commit = formatted_commit,
 	};
 	f->has_parts = !f->tree;
-	for (int i = 0; i <= type->n_extra; i++) {
+	for (int i = 0; i < type->n_fields; i++) {
 		const struct pikos_cell *cell = &f->lines[i];
 
+		if (i > type->n_extra && strcmp(type->fields[i].name, "RSS") &&
+		    strcmp(type->fields[i].name, "VMS"))
+			continue;
 		if (cell->align != '<' || strcmp(cell->after, " "))
 			f->has_parts = false;
 		f->parts.widths[i] = cell->width;

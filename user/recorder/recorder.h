@@ -9,16 +9,17 @@
 
 /*
  * Recorders whose rows begin with integers, the index last, and go on with what does not change
- * while the values behind the index are the same. Who has kept that rest writes rows straight into
- * the recorder's buffer: digits, spaces up to the width, separator; then the rest.
+ * while the values behind the index are the same, but for RSS and VMS. Who has kept these cells
+ * writes rows straight into the recorder's buffer: of integers digits, spaces up to the width,
+ * separator; then the cells.
  */
 struct recorder_parts {
 	char separator;
 	uint8_t widths[PIKOS_MAX_FIELDS]; /* by column; 0: no spaces */
-	/* What follows the index and its separator, to the end of the row. @return bytes; 0: more
-	 * than room */
-	size_t (*rest)(void *ctx, const struct pikos_value *values, int first, char *out,
-		       size_t room);
+	/* Cells from `first` on to the one before `end`, each with what follows it; the last one's
+	 * is the end of the row. @return bytes; 0: more than room */
+	size_t (*cells)(void *ctx, const struct pikos_value *values, int first, int end, char *out,
+			size_t room);
 	/* @return room for n bytes, up to limit; NULL and *err */
 	char *(*reserve)(void *ctx, size_t n, const char **limit, int *err);
 	/* That many event records were written up to end. */

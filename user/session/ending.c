@@ -41,7 +41,7 @@ void session__mourn_keeper(struct session *session)
 
 static void detach(struct session *session)
 {
-	uint64_t missed = 0;
+	struct keeper_missed missed = {0};
 
 	if (session->detached || !session->keeper)
 		return;
@@ -55,8 +55,12 @@ static void detach(struct session *session)
 		session->wire[0].exec_stop = 0;
 	/* Whatever was stopped until now, by --lossless or at an exec. */
 	targets__look(session);
-	if (missed && session->monitor)
-		monitor__lost(session->monitor, MONITOR_NOT_RUN, missed);
+	if (missed.events && session->monitor)
+		monitor__lost(session->monitor, MONITOR_NOT_RUN, missed.events);
+	if (missed.values)
+		log_warn("RSS and VMS may be behind in some records: the kernel has left out "
+			 "%" PRIu64 " looks at them",
+			 missed.values);
 }
 
 /* What the counters say that the stream did not; then the totals must agree. */

@@ -66,7 +66,7 @@ static uint32_t agent_flags(const struct session *session)
 
 	return (session->config.lines ? AGENT_LINES : 0) | (c_calls ? AGENT_C_CALLS : 0) |
 	       (options->qualified ? AGENT_QUALIFIED : 0) | (times ? AGENT_TIMES : 0) |
-	       (type->memory ? AGENT_EACH : 0) | (options->focus ? AGENT_FOCUS : 0) |
+	       (type->memory ? AGENT_VALUES : 0) | (options->focus ? AGENT_FOCUS : 0) |
 	       (options->pikos_run ? AGENT_WINDOW : 0) | (options->regions ? AGENT_REGIONS : 0);
 }
 

@@ -20,6 +20,7 @@
 #include "source/agent_check.h"
 #include "source/agent_file.h"
 #include "source/agent_probes.h"
+#include "source/memory_values.h"
 #include "source/uprobe.h"
 #include "source/usdt.h"
 
@@ -45,6 +46,7 @@ struct agent {
 	uint64_t entry; /* address of pikos_agent in the target */
 	struct bpf_link *batch;
 	int run, resend; /* descriptors or -1 */
+	int values;	 /* the same, while it starts */
 };
 
 /* ------------------------------------------------------------------ words */
@@ -92,6 +94,8 @@ int agent__explain(struct interpreter_reason *why, int refusal)
 		 "end its debugger, coverage or profiler"},
 		{AGENT_NO_MEMORY, "it has no memory for the agent", ""},
 		{AGENT_NO_THREAD, "it cannot start a thread for the agent", ""},
+		{AGENT_NO_VALUES, "it cannot map the page with its RSS and VMS",
+		 "use a monitor without memory"},
 	};
 	char text[64];
 
@@ -323,7 +327,10 @@ static int start(struct agent *agent, struct interpreter_reason *why)
 				   .request = AGENT_START,
 				   .data = config,
 				   .size = config ? config->size : 0,
-				   .at_start = agent->order.at_start};
+				   .at_start = agent->order.at_start,
+				   .gives = agent->values >= 0,
+				   .given = agent->values,
+				   .given_at = offsetof(struct agent_config, values)};
 	int result = 0, err = config ? 0 : -ENOMEM;
 
 	for (int i = 0; !err && i < BUSY_TRIES; i++) {
@@ -336,6 +343,22 @@ static int start(struct agent *agent, struct interpreter_reason *why)
 	if (err || !result)
 		return err;
 	return agent__explain(why, -result);
+}
+
+static void close_one(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static int open_values(struct agent *agent, struct interpreter_reason *why)
+{
+	if (!(agent->order.flags & AGENT_VALUES))
+		return 0;
+	agent->values =
+		memory_values__open(agent->order.values, agent->order.target, agent->info->pid);
+	return agent->values < 0 ? explain_attach(why, agent->values, "RSS and VMS") : 0;
 }
 
 /* Before sys.monitoring there is one profile function, and each of two agents would put its own. */
@@ -362,7 +385,7 @@ struct agent *agent__attach(const struct agent_order *order, const struct interp
 	agent->order = *order;
 	agent->info = interpreter__info(in);
 	agent->name = AGENT_NAME;
-	agent->file = agent->run = agent->resend = -1;
+	agent->file = agent->run = agent->resend = agent->values = -1;
 	agent->inject = inject__new(in, why);
 	if (!agent->inject)
 		err = -errno;
@@ -374,11 +397,14 @@ struct agent *agent__attach(const struct agent_order *order, const struct interp
 		err = raise_run(agent, why);
 	if (!err)
 		err = attach_batch(agent, why);
+	if (!err)
+		err = open_values(agent, why);
 	if (!err) {
 		target = &kernel__targets(order->kernel)[order->target];
 		__atomic_store_n(&target->tgid, agent->info->pid, __ATOMIC_RELEASE);
 		err = start(agent, why);
 	}
+	memory_values__opened(agent->order.values, agent->values);
 	if (!err)
 		return agent;
 	agent__free(agent);
@@ -387,13 +413,6 @@ struct agent *agent__attach(const struct agent_order *order, const struct interp
 }
 
 /* ------------------------------------------------------------------ afterwards */
-
-static void close_one(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
 
 void agent__stop(struct agent *agent)
 {
@@ -407,6 +426,7 @@ void agent__free(struct agent *agent)
 		return;
 	agent__stop(agent);
 	bpf_link__destroy(agent->batch);
+	memory_values__close(agent->order.values, agent->order.target);
 	elf_notes__free(agent->elf);
 	close_one(&agent->file);
 	inject__free(agent->inject);
@@ -507,7 +527,8 @@ int agent__offer(const struct interpreter *in, const char *path, struct interpre
 			      .name = slash ? slash + 1 : path,
 			      .file = -1,
 			      .run = -1,
-			      .resend = -1};
+			      .resend = -1,
+			      .values = -1};
 	int err, result = 0;
 
 	memset(why, 0, sizeof(*why));

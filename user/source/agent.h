@@ -17,12 +17,14 @@
 #include "source/interpreter.h"
 
 struct bpf_link;
+struct memory_values;
 
 struct agent_order {
 	struct kernel *kernel; /* borrowed */
 	uint32_t target;       /* index of the process in the targets map */
 	uint32_t flags;	       /* enum agent_flag; focus, window and rules are the kernel's */
 	bool at_start;	       /* it stands where agent__stop_at_main has stopped it */
+	struct memory_values *values; /* borrowed; AGENT_VALUES: where it finds RSS and VMS */
 };
 
 struct agent;

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: (BSD-3-Clause OR GPL-2.0-only)
+/*
+ * RSS and VMS of the targets, kept on a page that each target's agent reads (struct wire_values).
+ *
+ * To have them at an event, a probe hit per event is a trap only to read two numbers that have
+ * hardly ever changed since the event before. So it is their changes that are watched:
+ * kmem:rss_stat fires behind every change of a counter of RSS, and the lock of the address space is
+ * given back behind every change of VMS, both before whoever caused it goes on. What the agent
+ * reads is thereby what /proc/PID/statm would say to it, without clocks to compare, and nothing can
+ * be lost on the way.
+ *
+ * By mm, never by who runs: pages are also taken and given by reclaim, ptrace, process_madvise.
+ * Which mm is a target's is found when its agent maps the page.
+ *
+ * Two CPUs can be here at once for one mm, and the later sum must not be overwritten with the
+ * earlier. Each takes a number behind its own change and before it sums up: the highest number's
+ * sum has seen all changes of the lower ones.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include "bpf/state.bpf.h"
+#include "bpf/core_compat.bpf.h"
+
+struct memory_target {
+	__u64 mm;
+	__u64 begun, published; /* numbers of sums */
+	struct bpf_spin_lock lock;
+	__u32 unused;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, WIRE_MAX_TARGETS);
+	__type(key, __u32);
+	__type(value, struct memory_target);
+} memory_targets SEC(".maps");
+
+/* Target's index by its mm. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, WIRE_MAX_TARGETS);
+	__type(key, __u64);
+	__type(value, __u32);
+} memory_mms SEC(".maps");
+
+struct values_page {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct wire_values));
+};
+
+/* By target: the page that its agent reads; a map for each, so that none reads another's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, WIRE_MAX_TARGETS);
+	__type(key, __u32);
+	__array(values, struct values_page);
+} memory_pages SEC(".maps");
+
+/* Written by the loader. */
+struct {
+	__u32 adopts; /* the tgid whose current mm is to be taken for its target's; 0: none */
+} memory_control;
+
+static __always_inline struct wire_values *values_of(__u32 index)
+{
+	void *page = bpf_map_lookup_elem(&memory_pages, &index);
+	__u32 zero = 0;
+
+	return page ? bpf_map_lookup_elem(page, &zero) : NULL;
+}
+
+static __always_inline int publish(struct mm_struct *mm, __u32 index)
+{
+	struct memory_target *target = bpf_map_lookup_elem(&memory_targets, &index);
+	volatile struct wire_values *values = values_of(index);
+	struct wire_values now;
+	__u64 number;
+
+	if (!target || !values)
+		return 0;
+	bpf_spin_lock(&target->lock);
+	number = ++target->begun;
+	bpf_spin_unlock(&target->lock);
+	memory_of(mm, &now.rss, &now.vms);
+	bpf_spin_lock(&target->lock);
+	if (number > target->published) {
+		target->published = number;
+		values->rss = now.rss;
+		values->vms = now.vms;
+	}
+	bpf_spin_unlock(&target->lock);
+	return 0;
+}
+
+/* A target has an mm that is new to us: its first one, or that of another program. */
+static __always_inline void renew(__u64 mm, __u32 index)
+{
+	struct memory_target *target = bpf_map_lookup_elem(&memory_targets, &index);
+	__u64 before;
+
+	if (!target || target->mm == mm || !values_of(index))
+		return;
+	before = target->mm;
+	if (before)
+		bpf_map_delete_elem(&memory_mms, &before);
+	target->mm = mm;
+	bpf_map_update_elem(&memory_mms, &mm, &index, BPF_ANY);
+}
+
+static __always_inline int look(struct mm_struct *mm)
+{
+	__u64 key = (__u64)mm;
+	__u32 *index = bpf_map_lookup_elem(&memory_mms, &key);
+
+	return index ? publish(mm, *index) : 0;
+}
+
+static __always_inline void adopt(void)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32, *index;
+
+	if (!memory_control.adopts || tgid != memory_control.adopts)
+		return;
+	index = bpf_map_lookup_elem(&tgids, &tgid);
+	if (index)
+		renew((__u64)current_mm(), *index);
+}
+
+SEC("?tp_btf/rss_stat")
+int BPF_PROG(on_rss_stat, struct mm_struct *mm)
+{
+	return look(mm);
+}
+
+/* Whatever changes VMS has the lock. */
+SEC("?tp_btf/mmap_lock_released")
+int BPF_PROG(on_mmap_unlocked, struct mm_struct *mm)
+{
+	adopt();
+	return look(mm);
+}
+
+/* Where that tracepoint is not there, or dear: has_cheap_mmap_lock. */
+SEC("?tp_btf/sys_exit")
+int BPF_PROG(on_sys_exit)
+{
+	struct mm_struct *mm = current_mm();
+
+	adopt();
+	return mm ? look(mm) : 0;
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "source/memory_values.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+struct memory_values {
+	struct kernel *kernel;
+	struct bpf_link *links[N_KERNEL_MEMORY_PROGRAMS];
+};
+
+struct memory_values *memory_values__new(struct kernel *kernel)
+{
+	struct memory_values *values = calloc(1, sizeof(*values));
+	int err = 0;
+
+	if (!values)
+		return NULL;
+	values->kernel = kernel;
+	for (int i = 0; i < N_KERNEL_MEMORY_PROGRAMS && !err; i++) {
+		struct bpf_program *program = kernel__memory_program(kernel, i);
+
+		if (!bpf_program__autoload(program))
+			continue;
+		values->links[i] = bpf_program__attach(program);
+		err = values->links[i] ? 0 : -errno;
+	}
+	if (!err)
+		return values;
+	memory_values__free(values);
+	errno = -err;
+	return NULL;
+}
+
+void memory_values__free(struct memory_values *values)
+{
+	if (!values)
+		return;
+	for (int i = 0; i < N_KERNEL_MEMORY_PROGRAMS; i++)
+		bpf_link__destroy(values->links[i]);
+	free(values);
+}
+
+/* Frozen: whoever has the descriptor can only read it. (One for reading cannot be mapped at all.)
+ */
+int memory_values__open(struct memory_values *values, uint32_t target, pid_t tgid)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
+	int pages = kernel__memory_map(values->kernel, KERNEL_MEMORY_PAGES), map, err = 0;
+
+	memory_values__close(values, target);
+	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "pikos_values", sizeof(__u32),
+			     sizeof(struct wire_values), 1, &opts);
+	if (map < 0)
+		return -errno;
+	if (bpf_map_freeze(map) || bpf_map_update_elem(pages, &target, &map, BPF_ANY))
+		err = -errno;
+	if (!err) {
+		kernel__adopt_memory(values->kernel, tgid);
+		return map;
+	}
+	close(map);
+	return err;
+}
+
+void memory_values__opened(struct memory_values *values, int fd)
+{
+	if (fd < 0)
+		return;
+	kernel__adopt_memory(values->kernel, 0);
+	close(fd);
+}
+
+void memory_values__close(struct memory_values *values, uint32_t target)
+{
+	struct kernel_memory_target known, none = {0};
+	int targets;
+
+	if (!values)
+		return;
+	targets = kernel__memory_map(values->kernel, KERNEL_MEMORY_TARGETS);
+	bpf_map_delete_elem(kernel__memory_map(values->kernel, KERNEL_MEMORY_PAGES), &target);
+	if (!bpf_map_lookup_elem(targets, &target, &known) && known.mm)
+		bpf_map_delete_elem(kernel__memory_map(values->kernel, KERNEL_MEMORY_MMS),
+				    &known.mm);
+	bpf_map_update_elem(targets, &target, &none, BPF_ANY);
+}
+
+uint64_t memory_values__missed(const struct memory_values *values)
+{
+	uint64_t missed = 0;
+
+	for (int i = 0; values && i < N_KERNEL_MEMORY_PROGRAMS; i++)
+		missed += kernel__missed_by(kernel__memory_program(values->kernel, i));
+	return missed;
+}
