@@ -54,7 +54,7 @@ $(B)/pikos.skel.h: $(B)/bpf/pikos.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name pikos_bpf > $@
 
-$(B)/user/kernel/kernel.o $(B)/asan/user/kernel/kernel.o: $(B)/pikos.skel.h
+$(foreach x,kernel mappings,$(B)/user/kernel/$x.o $(B)/asan/user/kernel/$x.o): $(B)/pikos.skel.h
 
 # ---------------------------------------------------------------- user side
 $(B)/%.o: %.c

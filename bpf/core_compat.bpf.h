@@ -37,6 +37,7 @@ __weak const volatile bool makes_tail_calls = false;
 
 #define MM_FILEPAGES  0
 #define MM_ANONPAGES  1
+#define MM_SWAPENTS   2
 #define MM_SHMEMPAGES 3
 
 /* Before 6.2. */
@@ -156,5 +157,35 @@ static __always_inline __u64 current_thread_pointer(void)
 	return BPF_CORE_READ(task, thread.uw.tp_value);
 #endif
 }
+
+/*
+ * System calls, as their entry has left them in the registers. The result has taken the place of
+ * arm64's first argument, which is kept for restarting the call.
+ */
+#if defined(__TARGET_ARCH_x86)
+#define SYSCALL_PREFIX	     "__x64_sys_"
+#define SYSCALL_MMAP	     9
+#define SYSCALL_MUNMAP	     11
+#define SYSCALL_BRK	     12
+#define SYSCALL_MREMAP	     25
+#define SYSCALL_MADVISE	     28
+#define syscall_number(regs) ((long)(regs)->orig_ax)
+#define syscall_first(regs)  ((regs)->di)
+#define syscall_second(regs) ((regs)->si)
+#define syscall_third(regs)  ((regs)->dx)
+#define syscall_fourth(regs) ((regs)->r10)
+#else
+#define SYSCALL_PREFIX	     "__arm64_sys_"
+#define SYSCALL_BRK	     214
+#define SYSCALL_MUNMAP	     215
+#define SYSCALL_MREMAP	     216
+#define SYSCALL_MMAP	     222
+#define SYSCALL_MADVISE	     233
+#define syscall_number(regs) ((long)(regs)->syscallno)
+#define syscall_first(regs)  ((regs)->orig_x0)
+#define syscall_second(regs) ((regs)->user_regs.regs[1])
+#define syscall_third(regs)  ((regs)->user_regs.regs[2])
+#define syscall_fourth(regs) ((regs)->user_regs.regs[3])
+#endif
 
 #endif /* PIKOS_CORE_COMPAT_BPF_H */

@@ -232,6 +232,7 @@ struct thread_stack {
 	__u32 max;
 	__u32 unused;
 	__u64 next, landmark; /* addresses of frames */
+	__u64 hash;	      /* memory.bpf.c */
 	__u8 frame[WIRE_LAYOUT_FRAME_BYTES], code[WIRE_LAYOUT_CODE_BYTES];
 };
 

@@ -42,6 +42,8 @@ struct user_pt_regs {
 };
 struct pt_regs {
 	struct user_pt_regs user_regs;
+	__u64 orig_x0;
+	__s32 syscallno;
 };
 #endif
 
@@ -53,13 +55,19 @@ typedef struct {
 
 typedef atomic64_t atomic_long_t;
 
+typedef struct {
+	int counter;
+} atomic_t;
+
 struct percpu_counter {
 	s64 count;
 	s32 *counters;
 };
 
 struct mm_struct {
+	atomic_t mm_users;
 	unsigned long total_vm;
+	unsigned long brk;
 };
 
 #if defined(__TARGET_ARCH_x86)
@@ -109,6 +117,10 @@ struct task_struct {
 };
 
 struct kernel_siginfo;
+
+struct bpf_iter__task {
+	struct task_struct *task;
+};
 
 struct bpf_array {
 	void *pptrs[0]; /* of a per-CPU array */

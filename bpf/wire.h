@@ -158,13 +158,13 @@ struct wire_frame {
  */
 struct wire_memory {
 	struct wire_head head; /* time: of the call's end, of the last of the faults */
-	__u64 seq;	       /* as in struct wire_event */
+	__u64 seq;	       /* not used: threads that run at once would share numbers */
 	__u64 first_time;      /* of the call's begin, of the first of n_faults */
-	__u64 address; /* mmap, mremap: the result; brk: the new end; faults: 0, or the last's */
-	__u64 size;    /* bytes: as asked for, mremap: the new size; brk: 0; faults: below */
+	__u64 address;	       /* mmap, mremap: the result; brk: the new end; faults: 0 */
+	__u64 size;	   /* bytes: as asked for, mremap: the new size; brk: 0; faults: below */
 	__u64 old_address; /* mremap; brk: the end before */
 	__u64 old_size;	   /* mremap */
-	__s64 change;	   /* faults: bytes by which the type has grown; else 0 */
+	__s64 change;	   /* faults: pages by which the type has grown; else 0 */
 	__u64 rss, vms;	   /* pages, after it */
 	__u32 prot;	   /* mmap; madvise: its advice */
 	__u32 map_flags;   /* mmap, mremap */
@@ -431,6 +431,26 @@ _Static_assert(sizeof(struct wire_layout) == 120, "wire format");
 
 #define WIRE_LAYOUT_FRAME_BYTES 128 /* frame_bytes at most */
 #define WIRE_LAYOUT_CODE_BYTES	256 /* code_bytes at most */
+
+#define WIRE_N_COUNTERS 4 /* of resident pages: file, anon, swap, shmem (the kernel's order) */
+
+/* The memory of one target: what was seen of the kernel's numbers, see rss.bpf.h. */
+struct wire_memory_state {
+	__u64 mm; /* 0: not watched */
+	__u64 ready;
+	__u64 counts[WIRE_N_COUNTERS]; /* addresses of the common counts... */
+	__u64 parts[WIRE_N_COUNTERS];  /* ...and of the parts, as percpu addresses */
+	__s64 seen[WIRE_N_COUNTERS];   /* of the common counts */
+	__s64 total[WIRE_N_COUNTERS];  /* pages: what all that was seen makes */
+	__u64 brk;		       /* the heap's end */
+	/* When the watching began, for the loader. */
+	__u64 start_time;
+	__s64 start[WIRE_N_COUNTERS]; /* pages */
+	__u64 start_vms;	      /* pages */
+	__u64 start_brk;
+};
+
+_Static_assert(sizeof(struct wire_memory_state) == 208, "wire format");
 
 #define WIRE_MAX_RULES	32
 #define WIRE_MAX_FILES	24

@@ -50,6 +50,9 @@ static const struct {
 	{"line_memory", "index,function,lineNo,RSS,VMS,line,filename",
 	 "{:^12} | {:^30} | {:^7} | {:^15} | {:^15} | {} {}",
 	 "{:<12} | {:<30} | {:<7} | {:>15} | {:>15} | {} {}"},
+	{"memory", "index,type,function,lineNo,address,size,RSS,VMS,line,filename",
+	 "{:<8} | {:<8} | {:<30} | {:<7} | {:<18} | {:<15} | {:<15} | {:<15} | {} {}",
+	 "{:>8} | {:<8} | {:<30} | {:>7} | {:<18} | {:>15} | {:>15} | {:>15} | {} {}"},
 };
 
 static void holds_the_contract(void **state)
@@ -67,8 +70,27 @@ static void holds_the_contract(void **state)
 		assert_int_equal(type.functions, strncmp(type.monitor, "function", 8) == 0);
 		assert_int_equal(type.memory, strstr(type.monitor, "memory") != NULL);
 	}
-	assert_int_equal(pikos_record_type__init(&type, "memory", NULL), -ENOENT);
+	assert_int_equal(pikos_record_type__init(&type, "memories", NULL), -ENOENT);
 	assert_int_equal(pikos_record_type__init(&type, "", NULL), -ENOENT);
+}
+
+static void appends_columns(void **state)
+{
+	struct pikos_record_type type;
+
+	(void)state;
+	assert_int_equal(pikos_record_type__init(&type, "memory", "+pid,+tid,+time"), 0);
+	assert_int_equal(pikos_record_type__append(&type, "stack"), 0);
+	assert_int_equal(pikos_record_type__append(&type, "native"), 0);
+	assert_string_equal(names(&type), "pid,tid,time,index,type,function,lineNo,address,size,"
+					  "RSS,VMS,line,filename,stack,native");
+	assert_non_null(strstr(format(&type, false), "{} {} | {} | {}"));
+	assert_int_equal(pikos_record_type__append(&type, "stack"), -EINVAL);
+	assert_int_equal(pikos_record_type__append(&type, "RSS"), -EINVAL);
+	assert_int_equal(pikos_record_type__append(&type, "stac"), -EINVAL);
+	assert_int_equal(pikos_record_type__append(&type, ""), -EINVAL);
+	assert_int_equal(pikos_record_type__init(&type, "lines", NULL), 0);
+	assert_int_equal(pikos_record_type__append(&type, "stack"), -EINVAL);
 }
 
 static void adds_leading_columns(void **state)
@@ -139,6 +161,7 @@ static void fills_rows_of_losses(void **state)
 	assert_string_equal(lost_row("lines", NULL, 1, 2), "7,<lost>,12,buffer full,");
 	assert_string_equal(lost_row("function_memory", NULL, 1, 2), "7,lost,buffer full,,,12,");
 	assert_string_equal(lost_row("line_memory", NULL, 1, 2), "7,<lost>,12,,,buffer full,");
+	assert_string_equal(lost_row("memory", NULL, 1, 2), "7,lost,buffer full,12,,,,,,");
 	assert_string_equal(lost_row("lines", "+pid,+tid,+time", 1, 2),
 			    "1,2,987,7,<lost>,12,buffer full,");
 	assert_string_equal(lost_row("lines", "+pid,+tid,+time", 1, 0),
@@ -150,7 +173,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(holds_the_contract),	 cmocka_unit_test(adds_leading_columns),
 		cmocka_unit_test(refuses_other_columns), cmocka_unit_test(finds_fields),
-		cmocka_unit_test(fills_rows_of_losses),
+		cmocka_unit_test(fills_rows_of_losses),	 cmocka_unit_test(appends_columns),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

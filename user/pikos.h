@@ -92,6 +92,12 @@ struct pikos_record_type {
 int pikos_record_type__init(struct pikos_record_type *type, const char *monitor,
 			    const char *fields);
 
+/*
+ * @brief Append a column that the monitor can have besides: memory's "stack" and "native".
+ * @return 0; -EINVAL: it has no such column, or has it already
+ */
+int pikos_record_type__append(struct pikos_record_type *type, const char *name);
+
 /* @return the column of that name, or -1 */
 int pikos_record_type__field(const struct pikos_record_type *type, const char *name);
 
@@ -256,7 +262,7 @@ bool pikos_filters__keep(struct pikos_filters *filters, const struct pikos_recor
 
 /* What to trace, with which recorder; all zero but monitor, recorder and a target is fine. */
 struct pikos_session {
-	const char *monitor; /* "functions", "lines", "function_memory", "line_memory" */
+	const char *monitor; /* "functions", "lines", "function_memory", "line_memory", "memory" */
 	const int *pids;     /* processes to attach to, or NULL */
 	int n_pids;
 	char *const *argv;		 /* a program to run instead, NULL-terminated */
@@ -270,6 +276,7 @@ struct pikos_session {
 	bool lossless;
 	bool agent;   /* as --source agent; else the interpreter's own probes if it has them */
 	bool regions; /* as --regions: only what threads do inside of regions */
+	bool stacks, native; /* memory: as --stacks, --native */
 	/* Called once when every process is attached and its events count; may be NULL. */
 	void (*ready)(void *ctx);
 	void *ready_ctx;

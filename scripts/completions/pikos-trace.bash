@@ -2,7 +2,7 @@
 # Completion of pikos-trace and pikos-run for bash. Options and monitors are compared with those
 # of --help by tests/test_man.c.
 
-_pikos_monitors="functions lines function_memory line_memory"
+_pikos_monitors="functions lines function_memory line_memory memory"
 
 _pikos_reply()
 {
@@ -58,7 +58,7 @@ _pikos_trace()
 	_pikos_value "$previous" "screen text csv zmq" && return
 	if [[ $word == -* ]]; then
 		_pikos_reply -W "-- --pid --source --list --json --features --focused-on --filter
-			--c-calls --no-c-calls --regions --fields --qualified
+			--c-calls --no-c-calls --regions --stacks --native --fields --qualified
 			--recording --output --buffered --csv-delimiter --plain --tree
 			--zmq-endpoint --zmq-pattern --zmq-encoding --zmq-wait
 			--zmq-curve-secret-key --zmq-curve-public-key --zmq-insecure

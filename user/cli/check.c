@@ -21,6 +21,8 @@ static int set_monitor(struct options_parser *parser, const char *word)
 	uint64_t pid;
 
 	for (info = options__monitors; info->name; info++) {
+		if (parser->options->pikos_run && !strcmp(info->name, "memory"))
+			continue; /* not of Pikos */
 		if (!strcmp(info->name, word)) {
 			parser->options->monitor = info->name;
 			return 0;
@@ -31,8 +33,8 @@ static int set_monitor(struct options_parser *parser, const char *word)
 		parser,
 		parser->options->pikos_run
 			? "the monitors are functions, lines, function_memory and line_memory"
-			: "the monitors are functions, lines, function_memory and line_memory; "
-			  "a program goes after '--'",
+			: "the monitors are functions, lines, function_memory, line_memory and "
+			  "memory; a program goes after '--'",
 		"cannot monitor '%s': no such monitor", word);
 	if (near)
 		parser__hint(parser, "did you mean '%s'?", near);
@@ -382,6 +384,42 @@ static int check_filters(struct options_parser *parser, const struct pikos_recor
 	return err;
 }
 
+/* What belongs to the monitor of memory, and what can do nothing there. */
+static int check_memory(struct options_parser *parser)
+{
+	static const struct {
+		const char *name, *hint;
+	} others[] = {
+		{"focused-on", "records of a function: --filter 'function=gcd'"},
+		{"regions", "memory belongs to the whole process"},
+		{"source", "the kernel itself is the source"},
+		{"no-c-calls", "--native shows C functions"},
+	};
+	const struct options *options = parser->options;
+	bool memory = !strcmp(options->monitor, "memory");
+
+	for (size_t i = 0; memory && i < sizeof(others) / sizeof(*others); i++)
+		if (parser__given(parser, others[i].name))
+			return parser__usage(parser, others[i].hint,
+					     "cannot use '--%s': the monitor is memory",
+					     others[i].name);
+	if (memory && options->transport == TRANSPORT_PERFBUF)
+		return parser__usage(parser, "leave --transport to auto",
+				     "cannot use '--transport perfbuf': the monitor is memory");
+	if (!memory && (options->stacks || options->native))
+		return parser__usage(parser, "it goes with memory",
+				     "cannot use '--%s': the monitor is %s",
+				     options->stacks ? "stacks" : "native", options->monitor);
+	return 0;
+}
+
+int options__add_columns(const struct options *options, struct pikos_record_type *type)
+{
+	int err = options->stacks ? pikos_record_type__append(type, "stack") : 0;
+
+	return err || !options->native ? err : pikos_record_type__append(type, "native");
+}
+
 /* What the record type decides. */
 static int check_records(struct options_parser *parser)
 {
@@ -396,6 +434,10 @@ static int check_records(struct options_parser *parser)
 		return parser__usage(parser,
 				     "they are +pid, +tid and +time, comma separated, each once",
 				     "cannot add fields '%s': not extra fields", options->fields);
+	if (!err)
+		err = check_memory(parser);
+	if (!err)
+		err = options__add_columns(options, &type);
 	if (err)
 		return err;
 	if (options->tree && !type.functions)

@@ -213,6 +213,7 @@ const struct monitor_info options__monitors[] = {
 	{"lines", "Python lines, each before it runs"},
 	{"function_memory", "functions, with RSS and VMS at that moment"},
 	{"line_memory", "lines, with RSS and VMS at that moment"},
+	{"memory", "memory calls and page faults, and who made them"},
 	{NULL, NULL},
 };
 
@@ -255,6 +256,12 @@ const struct option_info options__trace_table[] = {
 	 "write co_qualname (Class.method), where the\n"
 	 "source knows it: the agent, CPython 3.11 on",
 	 FLAG(qualified)},
+
+	{"stacks", 0, NULL,
+	 "memory: add a column with the whole Python stack,\n"
+	 "outermost first",
+	 FLAG(stacks)},
+	{"native", 0, NULL, "memory: add a column with the C frames above it", FLAG(native)},
 
 	{"recording", 0, "{screen,text,csv,zmq}",
 	 "default screen, or what the suffix of -o says\n(.csv, .log, .txt)",

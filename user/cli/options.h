@@ -111,6 +111,8 @@ struct options {
 	enum source_choice source;
 	enum c_calls_choice c_calls;
 	bool qualified; /* co_qualname instead of co_name where the source knows it */
+	bool stacks;	/* memory: whole stacks of Python frames */
+	bool native;	/* memory: C frames */
 	bool regions; /* only inside the regions that the program marks (probes/python/pikos.py) */
 	enum transport_choice transport;
 	uint64_t buffer_size; /* bytes per CPU, a power of two in 64K..1G; 0: default */
@@ -146,6 +148,9 @@ int options__parse(struct options *options, int argc, char *const argv[]);
  * @return 0; -EBADMSG: holds no key; -errno of open and read
  */
 int options__read_key(const char *path, char key[41]);
+
+/* @brief Append the columns that options ask for behind the monitor's own. @return 0; -EINVAL */
+int options__add_columns(const struct options *options, struct pikos_record_type *type);
 
 /* ------------------------------------------------------------------ the table */
 

@@ -108,6 +108,16 @@ int keeper__reader(struct keeper *keeper, uint32_t target, int *fd)
 	return err;
 }
 
+int keeper__maps(struct keeper *keeper, uint32_t target, int *fd)
+{
+	const struct keeper_request request = {KEEPER_MAPS, target, 0};
+	struct keeper_reply reply = {.attached = {.reader_fd = -1}};
+	int err = ask(keeper, &request, &reply);
+
+	*fd = reply.attached.reader_fd;
+	return err;
+}
+
 int keeper__resend(struct keeper *keeper, uint32_t target, bool on)
 {
 	const struct keeper_request request = {on ? KEEPER_RESEND : KEEPER_RESENT, target, 0};

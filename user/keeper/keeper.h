@@ -83,6 +83,11 @@ int keeper__reader(struct keeper *keeper, uint32_t target, int *fd);
 int keeper__resend(struct keeper *keeper, uint32_t target, bool on);
 /* @brief Have all agents hand over what they hold and take their hooks out. Waits for none. */
 int keeper__stop_agents(struct keeper *keeper);
+/*
+ * @brief Open a target's list of mappings, /proc/PID/maps.
+ * @param fd set to it, to be read and closed by the caller; -1: -errno was returned
+ */
+int keeper__maps(struct keeper *keeper, uint32_t target, int *fd);
 /* @brief Detach one target. Waits until no program runs for it. */
 int keeper__detach(struct keeper *keeper, uint32_t target);
 int keeper__detach_all(struct keeper *keeper, struct keeper_missed *missed);

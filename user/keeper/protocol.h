@@ -18,6 +18,7 @@ enum keeper_verb {
 	KEEPER_RESEND,
 	KEEPER_RESENT,
 	KEEPER_STOP_AGENTS,
+	KEEPER_MAPS,
 	KEEPER_CONTINUE, /* no answer */
 };
 

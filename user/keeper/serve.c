@@ -27,6 +27,7 @@
 #include "source/agent_file.h"
 #include "source/choice.h"
 #include "source/memory_values.h"
+#include "source/frame_layout.h"
 #include "source/regions.h"
 #include "source/usdt.h"
 
@@ -122,6 +123,7 @@ static void detach(struct server *server, uint32_t index)
 	struct kept *kept = &server->kept[index];
 
 	server->targets[index].tgid = 0;
+	kernel__release(server->kernel, index);
 	usdt__free(kept->usdt);
 	agent__free(kept->agent);
 	regions__free(kept->regions);
@@ -281,6 +283,21 @@ static int attach_agent(struct server *server, uint32_t index, struct keeper_att
 	return 0;
 }
 
+static int attach_memory(struct server *server, uint32_t index, struct keeper_attached *attached)
+{
+	const struct kept *kept = &server->kept[index];
+	struct wire_layout layout;
+	int err;
+
+	frame_layout__of(interpreter__info(kept->interpreter), &layout, &attached->why);
+	err = kernel__set_layout(server->kernel, index, &layout);
+	if (!err)
+		err = kernel__adopt(server->kernel, index, kept->pid);
+	if (err == -ESRCH)
+		snprintf(attached->why.text, sizeof(attached->why.text), "no such process");
+	return err;
+}
+
 static int attach_python(struct server *server, uint32_t index, struct keeper_attached *attached)
 {
 	struct kept *kept = &server->kept[index];
@@ -292,6 +309,8 @@ static int attach_python(struct server *server, uint32_t index, struct keeper_at
 	attached->result = KEEPER_ATTACHED;
 	if (source == SOURCE_IS_AGENT)
 		err = attach_agent(server, index, attached);
+	else if (source == SOURCE_IS_KERNEL)
+		err = attach_memory(server, index, attached);
 	else
 		err = attach_usdt(server, index, &attached->why);
 	if (err || attached->result == KEEPER_WILL_STOP)
@@ -423,6 +442,7 @@ static void detach_all(struct server *server)
 	server->missed_values += memory_values__missed(server->values);
 	memory_values__free(server->values);
 	server->values = NULL;
+	kernel__flush_mappings(server->kernel);
 }
 
 /* Processes of one interpreter share its file, and a sweep of it reaches all of them. */
@@ -482,6 +502,23 @@ static int resend(struct server *server, const struct keeper_request *request)
 	return agent ? agent__resend(agent, request->verb == KEEPER_RESEND) : -ESRCH;
 }
 
+static int open_maps(const struct server *server, uint32_t index, int *fd)
+{
+	char path[64];
+
+	if (index >= server->n_kept || server->kept[index].pidfd < 0)
+		return -ESRCH;
+	snprintf(path, sizeof(path), "/proc/%d/maps", server->kept[index].pid);
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (*fd < 0)
+		return -errno;
+	if (!has_ended(&server->kept[index], 0))
+		return 0;
+	close(*fd); /* perhaps of who has its number now */
+	*fd = -1;
+	return -ESRCH;
+}
+
 /* @return whether it is to be answered */
 static bool handle(struct server *server, const struct keeper_request *request,
 		   struct keeper_reply *reply)
@@ -524,6 +561,9 @@ static bool handle(struct server *server, const struct keeper_request *request,
 		return true;
 	case KEEPER_READER:
 		reply->err = renew_reader(server, request->target, &reply->attached.reader_fd);
+		return true;
+	case KEEPER_MAPS:
+		reply->err = open_maps(server, request->target, &reply->attached.reader_fd);
 		return true;
 	case KEEPER_CONTINUE:
 		continue_one(server, request->target);

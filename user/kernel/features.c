@@ -29,6 +29,8 @@ const struct feature_info features__table[N_FEATURES] = {
 				  "read all parts of a CPU at once; else one by one", false},
 	[FEATURE_MMAP_LOCK] = {"mmap_lock_released without a path", "6.14",
 			       "see VMS change for the agent; else as system calls end", false},
+	[FEATURE_CALL_EXITS] = {"fexit on system calls", "5.12",
+				"watch memory calls at no cost to others; else sys_exit", false},
 };
 
 static struct btf *kernel_btf(void)
@@ -122,6 +124,44 @@ static bool has_struct_member(const struct btf *btf, const char *name, const cha
 	return id >= 0 && member_type(btf, btf__type_by_id(btf, id), member);
 }
 
+/*
+ * Not before 5.12, which is told by atomic instructions: an fexit program that goes while a call
+ * sleeps takes the way back with it. Some hosts refuse programs of this kind.
+ */
+static bool can_see_call_exits(struct btf *btf)
+{
+	static const char *const names[] = {"__x64_sys_mmap", "__arm64_sys_mmap"};
+	struct bpf_insn code[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_STX | BPF_MEM | BPF_DW,
+		 .dst_reg = BPF_REG_10,
+		 .src_reg = BPF_REG_0,
+		 .off = -8},
+		{.code = BPF_STX | BPF_ATOMIC | BPF_DW,
+		 .dst_reg = BPF_REG_10,
+		 .src_reg = BPF_REG_0,
+		 .off = -8,
+		 .imm = BPF_ADD | BPF_FETCH},
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = BPF_TRACE_FEXIT);
+	int fd = -1;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		int id = btf__find_by_name_kind(btf, names[i], BTF_KIND_FUNC);
+
+		if (id < 0)
+			continue;
+		options.attach_btf_id = id;
+		fd = bpf_prog_load(BPF_PROG_TYPE_TRACING, NULL, "GPL", code,
+				   sizeof(code) / sizeof(*code), &options);
+	}
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 int features__find(bool found[N_FEATURES])
 {
 	struct btf *btf = kernel_btf();
@@ -148,5 +188,6 @@ int features__find(bool found[N_FEATURES])
 		btf__find_by_name_kind(btf, "__percpu_counter_init_many", BTF_KIND_FUNC) >= 0;
 	/* Before, the path of a cgroup was made each time: a third parameter. */
 	found[FEATURE_MMAP_LOCK] = tracepoint_parameters(btf, "btf_trace_mmap_lock_released") == 2;
+	found[FEATURE_CALL_EXITS] = can_see_call_exits(btf);
 	return 0;
 }

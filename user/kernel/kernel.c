@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "kernel/kernel.h"
+#include "kernel/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,18 +13,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-
-#include "pikos.skel.h"
-
-struct kernel {
-	struct pikos_bpf *bpf;
-	struct wire_target *targets;
-	struct wire_rule *rules;
-	int *rings;
-	int n_cpus;
-	uint32_t ring_size, perf_size;
-	bool has_cookies;
-};
 
 /* libbpf's last words, for the error; its debug output is nobody's business. */
 static char last_words[256];
@@ -94,8 +82,8 @@ static void choose_programs(struct kernel *kernel, const struct kernel_config *c
 {
 	struct pikos_bpf *bpf = kernel->bpf;
 
-	bpf_program__set_autoload(bpf->progs.on_entry, !config->lines);
-	bpf_program__set_autoload(bpf->progs.on_return, !config->lines);
+	bpf_program__set_autoload(bpf->progs.on_entry, !config->lines && !config->mappings);
+	bpf_program__set_autoload(bpf->progs.on_return, !config->lines && !config->mappings);
 	bpf_program__set_autoload(bpf->progs.on_line, config->lines);
 	bpf_program__set_autoload(bpf->progs.on_return_of_script,
 				  config->lines && config->window_script);
@@ -110,6 +98,8 @@ static void choose_programs(struct kernel *kernel, const struct kernel_config *c
 				  config->memory && config->agent && found[FEATURE_MMAP_LOCK]);
 	bpf_program__set_autoload(bpf->progs.on_sys_exit,
 				  config->memory && config->agent && !found[FEATURE_MMAP_LOCK]);
+	if (config->mappings)
+		mappings__choose_programs(kernel, config, found[FEATURE_CALL_EXITS]);
 }
 
 /* Before loading: the first ring is also the pattern for the map of rings. */
@@ -142,6 +132,8 @@ static int size_maps(struct kernel *kernel, const struct kernel_config *config)
 		err = bpf_map__set_max_entries(bpf->maps.thread_stacks, 1);
 	if (!err && !config->frames)
 		err = bpf_map__set_max_entries(bpf->maps.frame_codes, 1);
+	if (!err && config->mappings)
+		err = mappings__size_maps(kernel, config->n_targets);
 	return err;
 }
 
@@ -155,7 +147,7 @@ static int place_rings(const struct kernel *kernel)
 	return 0;
 }
 
-static int map_array(const struct bpf_map *map, size_t size, void **out)
+int kernel__map_array(const struct bpf_map *map, size_t size, void **out)
 {
 	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
 
@@ -201,17 +193,20 @@ static int fill(struct kernel *kernel, const struct kernel_config *config)
 	int err = place_rings(kernel);
 
 	if (!err)
-		err = map_array(bpf->maps.targets, WIRE_MAX_TARGETS * sizeof(struct wire_target),
-				(void **)&kernel->targets);
+		err = kernel__map_array(bpf->maps.targets,
+					WIRE_MAX_TARGETS * sizeof(struct wire_target),
+					(void **)&kernel->targets);
 	if (!err)
-		err = map_array(bpf->maps.rules, WIRE_MAX_RULES * sizeof(struct wire_rule),
-				(void **)&kernel->rules);
+		err = kernel__map_array(bpf->maps.rules, WIRE_MAX_RULES * sizeof(struct wire_rule),
+					(void **)&kernel->rules);
 	if (!err)
 		err = fill_list(kernel, &config->functions, WIRE_FILTER_FUNCTION);
 	if (!err)
 		err = fill_list(kernel, &config->files, WIRE_FILTER_FILENAME);
 	if (!err)
 		err = find_cpu_offsets(kernel);
+	if (!err && config->mappings)
+		err = mappings__fill(kernel);
 	return err;
 }
 
@@ -289,6 +284,7 @@ void kernel__free(struct kernel *kernel)
 		if (kernel->rings[i] >= 0)
 			close(kernel->rings[i]);
 	free(kernel->rings);
+	mappings__free(kernel);
 	pikos_bpf__destroy(kernel->bpf);
 	free(kernel);
 }

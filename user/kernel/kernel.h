@@ -33,8 +33,12 @@ struct kernel_config {
 	bool focus;   /* rules will be set */
 	bool regions; /* only what threads do inside their regions */
 	bool lossless;
-	bool agent;  /* batches of an agent may come */
-	bool frames; /* programs that walk Python frames run */
+	bool agent;    /* batches of an agent may come */
+	bool frames;   /* programs that walk Python frames run */
+	bool mappings; /* memory system calls and resident pages, in place of functions and lines */
+	bool stacks;   /* mappings: with whole stacks of Python frames */
+	bool native;   /* mappings: with C frames */
+	uint32_t n_targets;
 	enum kernel_transport transport;
 	uint32_t buffer_size;	   /* bytes per CPU, a power of two */
 	const char *window_script; /* file name of the script whose <module> is the window */
@@ -85,6 +89,28 @@ int kernel__attach_processes(struct kernel *kernel);
 
 /* Counters of all targets, WIRE_MAX_TARGETS of them; shared with the kernel and the keeper. */
 struct wire_target *kernel__targets(const struct kernel *kernel);
+
+/* ------------------------------------------------------------------ kernel_config.mappings */
+
+struct kernel_memory {	 /* of a process when its events began */
+	uint64_t time;	 /* ns of CLOCK_MONOTONIC */
+	uint64_t rss[4]; /* pages: file, anon, swap, shmem (the kernel's order) */
+	uint64_t vms;	 /* pages */
+	uint64_t brk;	 /* address of the heap's end */
+};
+
+/* @brief Attach what sees memory of all targets. @return 0 or -errno; they go with the object */
+int kernel__attach_mappings(struct kernel *kernel);
+/* @brief Watch a process from now on; after an exec, its new memory. Needs rights.
+ * @return 0; -ESRCH: it has none */
+int kernel__adopt(struct kernel *kernel, uint32_t index, pid_t tgid);
+/* @brief Watch it no more. Nothing adopted is fine. */
+void kernel__release(struct kernel *kernel, uint32_t index);
+/* @return what was there when kernel__adopt found it */
+struct kernel_memory kernel__memory(const struct kernel *kernel, uint32_t index);
+/* @brief Have everything that waits in the kernel told. Needs rights. */
+void kernel__flush_mappings(struct kernel *kernel);
+
 /* @brief Name a process to the tracepoints. Needs the rights to change maps. */
 int kernel__add_target(struct kernel *kernel, uint32_t index, pid_t tgid);
 /* @brief Where the target's interpreter keeps its frames; all zero: not known. @return 0 or -errno

@@ -4,6 +4,7 @@
  *
  *	monitor.c	records of the kernel, losses, totals
  *	batch.c		batches of agents: slots to events
+ *	memory.c	changes of memory
  *	rows.c		events whose rows are known already, at full speed
  */
 #ifndef PIKOS_MONITOR_INTERNAL_H
@@ -27,6 +28,10 @@ enum column {
 	COLUMN_VMS,
 	COLUMN_LINE,
 	COLUMN_FILE,
+	COLUMN_ADDRESS,
+	COLUMN_SIZE,
+	COLUMN_STACK,
+	COLUMN_NATIVE,
 	N_COLUMNS,
 };
 
@@ -57,7 +62,8 @@ struct monitor {
 	struct source *sources[WIRE_MAX_TARGETS];
 	struct monitor_totals totals;
 	uint64_t page;
-	struct rows *rows; /* NULL: not for this recorder */
+	struct memory_rows *memory; /* NULL: not the monitor of memory */
+	struct rows *rows;	    /* NULL: not for this recorder */
 	bool tried_rows;
 };
 
@@ -78,6 +84,13 @@ int monitor__take(struct monitor *monitor, struct source *source, const struct h
 /* @brief Fill monitor->record. */
 void monitor__fill(struct monitor *monitor, struct source *source, const struct happening *event,
 		   uint64_t index);
+/* @brief Filter and record monitor->record, count. @param decided the kernel has applied its
+ * filters
+ * @return as monitor__handle */
+int monitor__pass(struct monitor *monitor, bool decided);
+/* @return the source text of a line */
+const struct pikos_text *monitor__source_line(struct source *source, struct symbol *symbol,
+					      int32_t line);
 /* What is said of an enum wire_reason. */
 extern const char *const monitor__reasons[WIRE_N_REASONS];
 
@@ -90,5 +103,13 @@ bool monitor__enough(const struct monitor *monitor);
 /* batch.c */
 int monitor__handle_batch(struct monitor *monitor, const struct wire_batch *batch, uint32_t size);
 void monitor__free_agent(struct agent *agent);
+
+/* memory.c */
+struct memory_rows *memory_rows__new(const struct monitor_config *config);
+void memory_rows__free(struct memory_rows *rows);
+/* @brief What frames stand for. @return 0 or -ENOMEM */
+int memory_rows__learn(struct memory_rows *rows, const struct wire_head *head, uint32_t size);
+int monitor__handle_memory(struct monitor *monitor, const struct wire_memory *memory,
+			   uint32_t size);
 
 #endif /* PIKOS_MONITOR_INTERNAL_H */

@@ -43,26 +43,28 @@ struct memory_event {
 	const uint64_t *native;	    /* addresses of C frames in the target, innermost first */
 };
 
-/*
- * Whoever takes events in place of records. Failed calls do not come: they change nothing.
- * @return 0; -errno ends the session
- */
-struct memory_consumer {
-	int (*event)(void *ctx, const struct memory_event *event);
-	void *ctx;
-};
-
 /* What was there when a process's events began: all that was mapped earlier, and how much of it was
  * resident. */
 struct memory_start {
 	uint32_t target;
 	pid_t pid;
 	int maps_fd;	    /* /proc/PID/maps, open, at its begin; borrowed. -1: not to be had */
-	uint64_t attached;  /* CLOCK_MONOTONIC: later events have all come */
+	uint64_t attached;  /* CLOCK_MONOTONIC: events come from here on */
 	uint64_t read_from; /* CLOCK_MONOTONIC: events before it are in what maps_fd says; later
-			     * ones may or may not be, as it is read piece by piece */
+			     * ones may be, as it is read piece by piece */
 	uint64_t rss[4];    /* bytes at `attached`: file, anon, swap, shmem (the kernel's order) */
 	uint64_t vms, brk;  /* bytes; address of the heap's end */
+};
+
+/*
+ * Whoever takes events in place of records. Failed calls do not come: they change nothing. `start`
+ * is called once a process is attached, and again when it has become another program; events of it
+ * may have come before. Both return 0, or -errno to end the session.
+ */
+struct memory_consumer {
+	int (*start)(void *ctx, const struct memory_start *start);
+	int (*event)(void *ctx, const struct memory_event *event);
+	void *ctx;
 };
 
 #endif /* PIKOS_MONITOR_MEMORY_H */

@@ -29,8 +29,8 @@ static const struct pikos_text types[] = {
 };
 
 static const char *const column_names[N_COLUMNS] = {
-	"pid",	  "tid", "time", "index", "type",     "function",
-	"lineNo", "RSS", "VMS",	 "line",  "filename",
+	"pid", "tid",  "time",	   "index",   "type", "function", "lineNo", "RSS",
+	"VMS", "line", "filename", "address", "size", "stack",	  "native",
 };
 
 static int find_columns(struct monitor *monitor)
@@ -62,6 +62,10 @@ struct monitor *monitor__new(const struct monitor_config *config)
 	monitor->record.type = config->type;
 	monitor->record.values = monitor->values;
 	err = find_columns(monitor);
+	if (!err && !strcmp(config->type->monitor, "memory")) {
+		monitor->memory = memory_rows__new(config);
+		err = monitor->memory ? 0 : -ENOMEM;
+	}
 	if (!err)
 		return monitor;
 	monitor__free(monitor);
@@ -79,6 +83,7 @@ void monitor__free(struct monitor *monitor)
 		free(monitor->sources[i]);
 	}
 	rows__free(monitor->rows);
+	memory_rows__free(monitor->memory);
 	free(monitor);
 }
 
@@ -194,8 +199,8 @@ int monitor__finish_target(struct monitor *monitor, uint32_t target,
 
 /* ------------------------------------------------------------------ events */
 
-static const struct pikos_text *source_line(struct source *source, struct symbol *symbol,
-					    int32_t line)
+const struct pikos_text *monitor__source_line(struct source *source, struct symbol *symbol,
+					      int32_t line)
 {
 	if (!source->lines)
 		return &lines_compiled_string;
@@ -234,24 +239,22 @@ void monitor__fill(struct monitor *monitor, struct source *source, const struct 
 		case COLUMN_RSS: value->i = record->rss; break;
 		case COLUMN_VMS: value->i = event->vms * monitor->page; break;
 		case COLUMN_LINE:
-			value->s = source_line(source, event->symbol, event->line);
+			value->s = monitor__source_line(source, event->symbol, event->line);
 			break;
 		case COLUMN_FILE: value->s = event->symbol->file; break;
-		case N_COLUMNS: break;
+		default: break; /* of memory */
 		}
 		/* clang-format on */
 	}
 }
 
-int monitor__take(struct monitor *monitor, struct source *source, const struct happening *event,
-		  uint64_t index)
+int monitor__pass(struct monitor *monitor, bool decided)
 {
 	struct pikos_filters *filters = monitor->config.filters;
 	int err;
 
-	monitor__fill(monitor, source, event, index);
 	monitor->totals.seen++;
-	if (filters && !filters__keep(filters, &monitor->record, event->decided)) {
+	if (filters && !filters__keep(filters, &monitor->record, decided)) {
 		monitor->totals.filtered++;
 		return 0;
 	}
@@ -262,6 +265,13 @@ int monitor__take(struct monitor *monitor, struct source *source, const struct h
 	}
 	monitor->totals.written++;
 	return monitor__enough(monitor) ? -ECANCELED : 0;
+}
+
+int monitor__take(struct monitor *monitor, struct source *source, const struct happening *event,
+		  uint64_t index)
+{
+	monitor__fill(monitor, source, event, index);
+	return monitor__pass(monitor, event->decided);
 }
 
 /*
@@ -353,6 +363,11 @@ int monitor__handle(void *ctx, const struct wire_head *head, uint32_t size)
 			      text->file, sizeof(text->file));
 	case WIRE_LOST:
 		return size < sizeof(struct wire_lost) ? 0 : handle_lost(monitor, (void *)head);
+	case WIRE_MEMORY:
+		return monitor__handle_memory(monitor, (void *)head, size);
+	case WIRE_FRAME_CODE:
+	case WIRE_LINE_TABLE:
+		return monitor->memory ? memory_rows__learn(monitor->memory, head, size) : 0;
 	case WIRE_BATCH:
 		return monitor__handle_batch(monitor, (void *)head, size);
 	}

@@ -20,6 +20,7 @@
 #include <sys/types.h>
 
 #include "bpf/wire.h"
+#include "monitor/memory.h"
 #include "pikos.h"
 #include "symbols/lines.h"
 #include "symbols/symbols.h"
@@ -32,6 +33,10 @@ struct monitor_config {
 	struct pikos_recorder *recorder;      /* borrowed, prepared */
 	struct symbols *symbols;	      /* borrowed */
 	uint64_t max_records;		      /* 0: no limit */
+	/* The monitor of memory: who takes its events in place of records; borrowed, NULL: records
+	 */
+	const struct memory_consumer *consumer;
+	bool qualified; /* the monitor of memory: co_qualname for co_name */
 };
 
 struct monitor *monitor__new(const struct monitor_config *config);

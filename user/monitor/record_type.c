@@ -17,30 +17,35 @@ static const struct {
 	const char *header;
 	const char *line;
 	bool functions, memory;
+	const char *more; /* fields that may be appended */
 } types[] = {
 	{"functions", "index,type,function,lineNo,filename", "{:<8} {:<11} {:<30} {:<5} {}",
-	 "{:<8} {:<11} {:<30} {:<5} {}", true, false},
+	 "{:<8} {:<11} {:<30} {:<5} {}", true, false, ""},
 	{"lines", "index,function,lineNo,line,filename", "{:<12} {:<50} {:<7} {} -- {}",
-	 "{:<12} {:<50} {:<7} {} -- {}", false, false},
+	 "{:<12} {:<50} {:<7} {} -- {}", false, false, ""},
 	{"function_memory", "index,type,function,RSS,VMS,lineNo,filename",
 	 "{:<8} | {:<11} | {:<12} | {:<15} | {:<15} | {:>6} | {}",
-	 "{:>8} | {:<11} | {:<12} | {:>15} | {:>15} | {:>6} | {}", true, true},
+	 "{:>8} | {:<11} | {:<12} | {:>15} | {:>15} | {:>6} | {}", true, true, ""},
 	{"line_memory", "index,function,lineNo,RSS,VMS,line,filename",
 	 "{:^12} | {:^30} | {:^7} | {:^15} | {:^15} | {} {}",
-	 "{:<12} | {:<30} | {:<7} | {:>15} | {:>15} | {} {}", false, true},
+	 "{:<12} | {:<30} | {:<7} | {:>15} | {:>15} | {} {}", false, true, ""},
+	{"memory", "index,type,function,lineNo,address,size,RSS,VMS,line,filename",
+	 "{:<8} | {:<8} | {:<30} | {:<7} | {:<18} | {:<15} | {:<15} | {:<15} | {} {}",
+	 "{:>8} | {:<8} | {:<30} | {:>7} | {:<18} | {:>15} | {:>15} | {:>15} | {} {}", false, true,
+	 "stack,native"},
 	{"memory_summary",
 	 "fromMs,toMs,section,scope,function,lineNo,mapped,unmapped,stillMapped,faulted,resident,"
 	 "filename,stack",
 	 "{:>9} {:>9} {:<8} {:<9} {:<24} {:>6} {:>15} {:>15} {:>15} {:>15} {:>15} {} {}",
 	 "{:>9} {:>9} {:<8} {:<9} {:<24} {:>6} {:>15} {:>15} {:>15} {:>15} {:>15} {} {}", false,
-	 false},
+	 false, ""},
 };
 
-/* Every field that some record type has, and those that --fields adds in front. */
+/* Every field that some record type has, and those that can be added in front or behind. */
 static const struct {
 	const char *name;
 	uint32_t kind;
-	const char *extra; /* format of an extra column */
+	const char *extra; /* format of an extra column in front */
 } fields[] = {
 	{"index", PIKOS_INT, NULL},	{"type", PIKOS_TEXT, NULL},
 	{"function", PIKOS_TEXT, NULL}, {"lineNo", PIKOS_INT, NULL},
@@ -52,7 +57,8 @@ static const struct {
 	{"scope", PIKOS_TEXT, NULL},	{"mapped", PIKOS_INT, NULL},
 	{"unmapped", PIKOS_INT, NULL},	{"stillMapped", PIKOS_INT, NULL},
 	{"faulted", PIKOS_INT, NULL},	{"resident", PIKOS_INT, NULL},
-	{"stack", PIKOS_TEXT, NULL},
+	{"stack", PIKOS_TEXT, NULL},	{"address", PIKOS_TEXT, NULL},
+	{"size", PIKOS_INT, NULL},	{"native", PIKOS_TEXT, NULL},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -122,15 +128,22 @@ static int add_extra(struct pikos_record_type *type, const char *list)
 	return 0;
 }
 
+static size_t find_type(const char *monitor)
+{
+	size_t i = 0;
+
+	while (i < COUNT(types) && strcmp(types[i].monitor, monitor))
+		i++;
+	return i;
+}
+
 int pikos_record_type__init(struct pikos_record_type *type, const char *monitor, const char *extra)
 {
 	const char *name, *header, *line;
 	struct pikos_field *field;
-	size_t i, len;
+	size_t i = find_type(monitor), len;
 	int err;
 
-	for (i = 0; i < COUNT(types) && strcmp(types[i].monitor, monitor); i++)
-		;
 	if (i == COUNT(types))
 		return -ENOENT;
 	memset(type, 0, sizeof(*type));
@@ -149,6 +162,27 @@ int pikos_record_type__init(struct pikos_record_type *type, const char *monitor,
 		line = parse_cell(line, &field->line);
 	}
 	return 0;
+}
+
+int pikos_record_type__append(struct pikos_record_type *type, const char *name)
+{
+	const char *more = types[find_type(type->monitor)].more;
+	size_t len = strlen(name);
+	struct pikos_field *field;
+
+	for (; *more; more += strcspn(more, ",") + (more[strcspn(more, ",")] == ',')) {
+		if (strcspn(more, ",") != len || strncmp(more, name, len))
+			continue;
+		if (pikos_record_type__field(type, name) >= 0)
+			return -EINVAL;
+		strcpy(type->fields[type->n_fields - 1].header.after, " | ");
+		strcpy(type->fields[type->n_fields - 1].line.after, " | ");
+		field = append(type, find_field(name, len));
+		parse_cell("{}", &field->header);
+		parse_cell("{}", &field->line);
+		return 0;
+	}
+	return -EINVAL;
 }
 
 int pikos_record_type__field(const struct pikos_record_type *type, const char *name)
@@ -184,6 +218,7 @@ void pikos_lost_row(const struct pikos_record_type *type, uint64_t index,
 		    const struct pikos_lost *lost, uint32_t pid, uint32_t tid,
 		    struct pikos_text *reason, struct pikos_value values[])
 {
+	bool has_type = pikos_record_type__field(type, "type") >= 0;
 	int i;
 
 	reason->data = lost->reason;
@@ -199,6 +234,7 @@ void pikos_lost_row(const struct pikos_record_type *type, uint64_t index,
 	if (tid)
 		set(type, values, "tid", integer(tid));
 	set(type, values, "type", text(&lost_type));
-	set(type, values, "function", text(type->functions ? reason : &lost_function));
-	set(type, values, "line", text(reason));
+	set(type, values, "function", text(has_type ? reason : &lost_function));
+	if (!has_type)
+		set(type, values, "line", text(reason));
 }

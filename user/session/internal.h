@@ -55,7 +55,8 @@ struct session {
 	struct transport *transport;
 	struct symbols *symbols;
 	struct monitor *monitor;
-	struct program *program; /* run mode */
+	const struct memory_consumer *consumer; /* NULL: events become records */
+	struct program *program;		/* run mode */
 	struct target *targets;
 	int n_targets;
 	int n_alive;

@@ -20,6 +20,8 @@ static void convert(const struct pikos_session *session, struct options *options
 	options->lossless = session->lossless;
 	options->source = session->agent ? SOURCE_AGENT : SOURCE_AUTO;
 	options->regions = session->regions;
+	options->stacks = session->stacks;
+	options->native = session->native;
 	options->output = "a recorder of the program's own";
 }
 

@@ -123,8 +123,11 @@ int output__choose(struct output *output, const struct options *options,
 		   struct kernel_config *config)
 {
 	int err = pikos_record_type__init(&output->type, options->monitor, options->fields);
-	bool in_order = true;
+	/* Of memory nothing is dropped in the kernel: it has no names there. */
+	bool in_order = strcmp(options->monitor, "memory");
 
+	if (!err)
+		err = options__add_columns(options, &output->type);
 	for (int i = 0; i < options->n_filters && !err; i++) {
 		const char *text = options->filters[i];
 		int given;

@@ -42,6 +42,11 @@ static void configure(struct session *session)
 	struct kernel_config *config = &session->config;
 
 	config->lines = is_lines(options);
+	config->mappings = !strcmp(options->monitor, "memory");
+	config->frames = config->mappings;
+	config->stacks = options->stacks || session->consumer;
+	config->native = options->native;
+	config->n_targets = options->argv ? 1 : options->n_pids;
 	config->memory = session->output.type.memory;
 	config->focus = options->focus;
 	config->regions = options->regions;
@@ -50,7 +55,8 @@ static void configure(struct session *session)
 	config->transport =
 		options->transport == TRANSPORT_PERFBUF ? KERNEL_PERF_BUFFER : KERNEL_RING_BUFFER;
 	config->window_script = options->pikos_run ? options->script : NULL;
-	config->agent = options->source != SOURCE_USDT && config->transport == KERNEL_RING_BUFFER;
+	config->agent = options->source != SOURCE_USDT && !config->mappings &&
+			config->transport == KERNEL_RING_BUFFER;
 	config->buffer_size =
 		options->buffer_size ? options->buffer_size : default_buffer_size(config->agent);
 }
@@ -78,6 +84,7 @@ static void choose_sources(struct session *session)
 	bool may_agent = session->config.agent;
 
 	session->sources = (struct source_policy){
+		.kernel = session->config.mappings,
 		.probes = options->source != SOURCE_AGENT,
 		.agent = may_agent && (!is_auto || options->argv || prefer_agent),
 		.prefer_agent = prefer_agent,
@@ -166,7 +173,9 @@ static int connect_stations(struct session *session)
 		.filters = session->output.filters,
 		.recorder = session->output.recorder,
 		.symbols = session->symbols = symbols__new(),
+		.qualified = session->options->qualified,
 		.max_records = session->options->max_records,
+		.consumer = session->consumer,
 	};
 	const struct kernel *kernel = session->kernel;
 	int err;
@@ -187,6 +196,8 @@ static int connect_stations(struct session *session)
 		      : 0;
 	if (err)
 		return err;
+	if (session->config.mappings)
+		transport__set_lag(session->transport, TRANSPORT_RUN_LAG_NS);
 	return transport__add_to_epoll(session->transport, session->epoll);
 }
 
@@ -247,6 +258,11 @@ int session__prepare(struct session *session)
 		err = kernel__attach_processes(session->kernel);
 		if (err)
 			log_cannot("attach to", "the tracepoints of processes", error_words(err));
+	}
+	if (!err && session->config.mappings) {
+		err = kernel__attach_mappings(session->kernel);
+		if (err)
+			log_cannot("attach to", "the tracepoints of memory", error_words(err));
 	}
 	if (!err)
 		err = drop_rights(session);

@@ -325,6 +325,31 @@ bool targets__has_exited(const struct target *target)
 	return poll(&wanted, 1, 0) > 0;
 }
 
+static int start_consumer(struct session *session, int index)
+{
+	const struct memory_consumer *consumer = session->consumer;
+	const struct kernel_memory memory = kernel__memory(session->kernel, index);
+	const uint64_t page = sysconf(_SC_PAGESIZE);
+	struct memory_start start = {
+		.target = index,
+		.pid = session->targets[index].pid,
+		.maps_fd = -1,
+		.attached = memory.time,
+		.vms = memory.vms * page,
+		.brk = memory.brk,
+	};
+	int err;
+
+	for (int i = 0; i < WIRE_N_COUNTERS; i++)
+		start.rss[i] = memory.rss[i] * page;
+	keeper__maps(session->keeper, index, &start.maps_fd); /* it may have ended */
+	start.read_from = clock_ns();
+	err = consumer->start(consumer->ctx, &start);
+	if (start.maps_fd >= 0)
+		close(start.maps_fd);
+	return err;
+}
+
 static int attach(struct session *session, int index)
 {
 	struct target *target = &session->targets[index];
@@ -365,10 +390,15 @@ static int attach(struct session *session, int index)
 		log_refusal(target, &attached.why, err);
 		return err;
 	}
+	if (session->consumer)
+		err = start_consumer(session, index);
+	if (err)
+		return err;
 	session->any_python = true;
 	log_verbose("tracing PID %d: %s, %s, %s", target->pid, attached.description,
 		    session->options->monitor,
-		    attached.agent				      ? "agent"
+		    session->config.mappings			      ? "kernel"
+		    : attached.agent				      ? "agent"
 		    : session->config.transport == KERNEL_RING_BUFFER ? "ring buffer"
 								      : "perf buffer");
 	if (attached.agent)

@@ -18,6 +18,12 @@ int source__choose(const struct source_policy *policy, const struct interpreter 
 {
 	int err;
 
+	if (policy->kernel) { /* a CPython of any version, however it was built */
+		err = interpreter__info(in)->kind == INTERPRETER_PYPY
+			      ? interpreter__check(in, 0, why)
+			      : 0;
+		return err ? err : SOURCE_IS_KERNEL;
+	}
 	if (policy->agent && (policy->prefer_agent || !policy->probes)) {
 		err = agent_check__interpreter(in, why);
 		return err ? err : SOURCE_IS_AGENT;

@@ -9,11 +9,12 @@
 
 #include "source/interpreter.h"
 
-enum source { SOURCE_IS_PROBES, SOURCE_IS_AGENT };
+enum source { SOURCE_IS_PROBES, SOURCE_IS_AGENT, SOURCE_IS_KERNEL };
 
 /* Sources that may be used: the probes first, unless prefer_agent. */
 struct source_policy {
 	bool probes, agent, prefer_agent;
+	bool kernel;	     /* the kernel alone sees all that is asked for: nothing is attached */
 	bool name_agent;     /* a refusal of the probes names the agent, if that would do */
 	unsigned int needed; /* of the probes: bits of enum cpython_probe */
 };

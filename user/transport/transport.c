@@ -17,7 +17,8 @@
 struct transport {
 	struct buffer *buffers;
 	int n_buffers, n_rings;
-	int *heap; /* buffers with waiting entries, the oldest first */
+	uint64_t lag; /* ns by which records may come later than their times */
+	int *heap;    /* buffers with waiting entries, the oldest first */
 	int heap_size;
 	uint64_t clock;	 /* of the last drain */
 	uint64_t newest; /* handed out */
@@ -44,6 +45,7 @@ struct transport *transport__new(const int *ring_fds, int n_rings, uint32_t ring
 		return NULL;
 	t->n_rings = n_rings;
 	t->n_buffers = perf_fd < 0 ? n_rings : 2 * n_rings;
+	t->lag = perf_fd < 0 ? 0 : PERF_LAG_NS;
 	t->buffers = calloc(t->n_buffers, sizeof(*t->buffers));
 	t->heap = calloc(t->n_buffers, sizeof(*t->heap));
 	if (!t->buffers || !t->heap) {
@@ -253,8 +255,7 @@ int transport__drain(struct transport *t, transport_fn handle, void *ctx, bool e
 	uint64_t clock = clock_ns(), watermark;
 	int err;
 
-	if (t->n_buffers > t->n_rings)
-		clock -= PERF_LAG_NS;
+	clock -= t->lag;
 	watermark = everything ? UINT64_MAX : clock;
 	err = scan(t, &watermark);
 	if (err)
@@ -267,6 +268,11 @@ int transport__drain(struct transport *t, transport_fn handle, void *ctx, bool e
 	if (t->merging && !err)
 		err = merge__hand_out(t->merge, watermark, handle, ctx, everything);
 	return err;
+}
+
+void transport__set_lag(struct transport *t, uint64_t ns)
+{
+	t->lag = ns;
 }
 
 uint64_t transport__late(const struct transport *t)

@@ -20,6 +20,8 @@
 #include "bpf/wire.h"
 
 #define PERF_LAG_NS 5000000ull
+/* Runs of faults wait in the kernel for a tick of 10 ms (bpf/memory.bpf.c), which may be late. */
+#define TRANSPORT_RUN_LAG_NS 50000000ull
 
 struct transport;
 
@@ -54,6 +56,12 @@ int transport__drain(struct transport *transport, transport_fn handle, void *ctx
  * @return 0 or -ENOMEM
  */
 int transport__merge_batches(struct transport *transport);
+
+/*
+ * @brief Say that records may come as much later than their times: what is younger is held back as
+ * long.
+ */
+void transport__set_lag(struct transport *transport, uint64_t ns);
 
 /* @return how many records were handed out after a younger one */
 uint64_t transport__late(const struct transport *transport);

@@ -1,0 +1,622 @@
+// SPDX-License-Identifier: (BSD-3-Clause OR GPL-2.0-only)
+/*
+ * Memory of the traced processes: system calls that map and unmap, and what becomes resident.
+ *
+ * System calls. An fexit program on each of the five sees arguments and result at once, and nobody
+ * else pays. Where there is none (before 5.12 its detaching can crash a caller that sleeps; some
+ * hosts forbid it) the tracepoint sys_exit does, whose registers still hold the arguments: but then
+ * the kernel takes every system call of every process through its slow path, 60 - 70 ns each,
+ * getppid() 1.4 times as long.
+ *
+ * Residency. tp_btf/rss_stat fires after each change of a counter; an empty program on it costs a
+ * program that only touches fresh pages 2 %. Page-fault tracepoints cost the same and know neither
+ * how much came nor what went, and exist on x86 only.
+ *
+ * A record per fault would cost more than the fault. Faults of one thread at one place of its
+ * Python are one run, and a run is one record. It waits in a slot of its CPU until another thread
+ * or place has a fault there, the thread makes one of the system calls, or the next tick
+ * (on_tick). A thread that has moved to another CPU meanwhile may have a younger record before:
+ * the transport sorts by time and waits for a tick (TRANSPORT_RUN_LAG_NS).
+ *
+ * Everything goes by the mm: a process may share its memory with a child of vfork(), and its pages
+ * are reclaimed by others. What another mm does is never credited to the current thread.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include "bpf/state.bpf.h"
+#include "bpf/core_compat.bpf.h"
+#include "bpf/rss.bpf.h"
+#include "bpf/transport.bpf.h"
+#include "bpf/frames.bpf.h"
+
+#define MAX_ERROR 4095 /* results of system calls from -MAX_ERROR on are errors */
+
+/* madvise: what takes pages away. */
+#define MADV_DONTNEED	     4
+#define MADV_FREE	     8
+#define MADV_REMOVE	     9
+#define MADV_PAGEOUT	     21
+#define MADV_DONTNEED_LOCKED 24
+
+const volatile bool emit_stacks = false; /* all frames, not the innermost alone */
+
+/* A process to be watched from now on: adopt_memory. */
+__u32 adopted_tgid;
+
+/* ------------------------------------------------------------------ records */
+
+struct short_record {
+	struct wire_memory memory;
+	struct wire_frame frame;
+};
+
+struct long_record {
+	struct wire_memory memory;
+	struct wire_frame frames[WIRE_MAX_FRAMES];
+};
+
+/* @param from head.time 0: now */
+static __always_inline void fill_memory(struct wire_memory *memory, const struct wire_memory *from)
+{
+	__builtin_memcpy(memory, from, sizeof(*memory));
+	memory->head.kind = WIRE_MEMORY;
+	if (!from->head.time)
+		memory->head.time = memory->first_time = bpf_ktime_get_ns();
+}
+
+static __always_inline bool send_short(void *ring, const struct wire_memory *from,
+				       const struct wire_frame *frames, __u32 n_frames)
+{
+	struct short_record *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
+
+	if (!record)
+		return false;
+	fill_memory(&record->memory, from);
+	record->memory.n_frames = n_frames > 0;
+	if (n_frames)
+		record->frame = frames[0];
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return true;
+}
+
+static __always_inline bool send_long(void *ring, const struct wire_memory *from,
+				      const struct wire_frame *frames, __u32 n_frames)
+{
+	struct long_record *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
+
+	if (!record)
+		return false;
+	fill_memory(&record->memory, from);
+	record->memory.n_frames = n_frames;
+	__builtin_memcpy(record->frames, frames, sizeof(record->frames));
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return true;
+}
+
+/* @param frames room for WIRE_MAX_FRAMES; NULL: none */
+static __noinline int emit(const struct wire_memory *from, const struct wire_frame *frames,
+			   __u32 n_frames)
+{
+	bool is_long = emit_stacks && frames && n_frames > 1;
+	__u32 size = is_long ? sizeof(struct long_record) : sizeof(struct short_record);
+	struct wire_target *target;
+	bool sent = false;
+	__u32 index;
+	void *ring;
+
+	if (!from)
+		return 0;
+	index = from->head.target;
+	target = bpf_map_lookup_elem(&targets, &index);
+	if (!target)
+		return 0;
+	__sync_fetch_and_add(&target->seen, 1);
+	ring = this_ring();
+	if (ring && !(target->any_unreported && report_lost(index))) {
+		if (is_long)
+			sent = send_long(ring, from, frames, n_frames);
+		else
+			sent = send_short(ring, from, frames, frames ? n_frames : 0);
+	}
+	if (!sent)
+		count_lost(target, WIRE_BUFFER_FULL);
+	else if (bpf_get_current_pid_tgid() >> 32 == target->tgid)
+		watch_fill(ring, target, size + 8);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ who */
+
+/* Who does what happens to a target's memory: WIRE_STACK_OUTSIDE or 0 */
+static __always_inline __u32 actor_flags(const struct mm_struct *mm, __u32 index)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct wire_target *target = bpf_map_lookup_elem(&targets, &index);
+
+	return target && target->tgid == tgid && current_mm() == mm ? 0 : WIRE_STACK_OUTSIDE;
+}
+
+/* The frames that a record is to show, and what is to be said of them. */
+static __always_inline struct thread_stack *find_stack(__u32 index, __u32 *flags)
+{
+	struct thread_stack *stack = NULL;
+
+	if (*flags & WIRE_STACK_OUTSIDE)
+		return NULL;
+	if (!walk_frames(index, emit_stacks ? WIRE_MAX_FRAMES : 1))
+		stack = walked_stack();
+	if (!stack) {
+		*flags |= WIRE_STACK_UNREADABLE;
+		return NULL;
+	}
+	*flags |= stack->flags;
+	if (!emit_stacks)
+		*flags &= ~WIRE_STACK_CUT; /* one was wanted */
+	return stack;
+}
+
+/* ------------------------------------------------------------------ runs of faults */
+
+struct place {
+	struct top_frame top;
+	__u64 callers; /* hash; with emit_stacks */
+};
+
+struct run {
+	__u32 busy;   /* being written to: an interrupt keeps away */
+	__u32 target; /* index */
+	__u32 tid;
+	__u32 flags;	 /* WIRE_STACK_* */
+	__u64 last_time; /* 0: there is none */
+	__u64 vms;
+	struct {
+		__u64 first_time;
+		__s64 pages;
+		__u32 n_faults;
+		__u32 unused;
+	} changes[WIRE_N_COUNTERS];
+	__u64 rss;
+	struct place place;
+	__u32 n_frames;
+	__u32 unused;
+	struct wire_frame frames[WIRE_MAX_FRAMES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct run);
+} runs SEC(".maps");
+
+static const __u8 change_types[WIRE_N_COUNTERS] = {
+	[MM_FILEPAGES] = WIRE_FILE,
+	[MM_ANONPAGES] = WIRE_ANON,
+	[MM_SWAPENTS] = WIRE_SWAP,
+	[MM_SHMEMPAGES] = WIRE_SHMEM,
+};
+
+static __always_inline struct run *this_run(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&runs, &zero);
+}
+
+/* Tell what has gathered; the caller owns the slot. */
+static __noinline int flush(struct run *run)
+{
+	struct wire_memory memory = {};
+
+	if (!run || !run->last_time)
+		return 0;
+	memory.head.target = run->target;
+	memory.head.tid = run->tid;
+	memory.head.time = run->last_time;
+	memory.flags = run->flags;
+	memory.rss = run->rss;
+	memory.vms = run->vms;
+	for (int i = 0; i < WIRE_N_COUNTERS; i++) {
+		if (run->changes[i].pages) {
+			memory.head.type = change_types[i];
+			memory.first_time = run->changes[i].first_time;
+			memory.change = run->changes[i].pages;
+			memory.n_faults = run->changes[i].n_faults;
+			emit(&memory, run->frames, run->n_frames);
+		}
+		run->changes[i].pages = 0;
+		run->changes[i].n_faults = 0;
+	}
+	run->last_time = 0;
+	return 0;
+}
+
+static __always_inline bool own(struct run *run)
+{
+	if (run->busy)
+		return false;
+	*(volatile __u32 *)&run->busy = 1;
+	barrier();
+	return true;
+}
+
+static __always_inline void disown(struct run *run)
+{
+	barrier();
+	*(volatile __u32 *)&run->busy = 0;
+}
+
+/* One frame of hash_callers. A function of its own, or 5.10 would look at each anew. */
+__weak int hash_frame(__u32 index)
+{
+	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &index);
+	struct thread_stack *stack = walked_stack();
+	__u32 bytes;
+
+	if (!layout || !stack || !stack->next)
+		return WALK_ENDED;
+	bytes = layout->frame_bytes;
+	if (bytes > sizeof(stack->frame) ||
+	    bpf_probe_read_user(stack->frame, bytes, (const void *)stack->next))
+		return WALK_ENDED;
+	stack->hash = wire_hash_word(stack->hash, stack->next);
+	stack->hash = wire_hash_word(stack->hash, FRAME_WORD(stack, layout->frame_code));
+	stack->hash = wire_hash_word(stack->hash, FRAME_WORD(stack, layout->frame_instruction));
+	stack->next = FRAME_WORD(stack, layout->frame_previous);
+	return WALK_ON;
+}
+
+/*
+ * The frames from the top one on. They wait where they are while it lives, but another call can
+ * have its place in memory, of the same function at the same instruction: so all are looked at.
+ */
+static __always_inline __u64 hash_callers(__u32 index, __u64 frame)
+{
+	struct thread_stack *stack = walked_stack();
+
+	if (!stack)
+		return 0;
+	stack->next = frame;
+	stack->hash = hash_seed;
+	for (int i = 0; i < WIRE_MAX_FRAMES; i++)
+		if (hash_frame(index) == WALK_ENDED)
+			break;
+	return stack->hash;
+}
+
+/*
+ * A thread that no state is known of: one that the interpreter makes for it stands in front of all
+ * others.
+ */
+static __always_inline void find_newest_state(__u32 index, struct place *place)
+{
+	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &index);
+
+	if (!layout || !layout->runtime)
+		return;
+	place->top.code = read_word(layout->runtime + layout->interpreters_head);
+	place->top.instruction = read_word(place->top.code + layout->interpreter_threads_head);
+}
+
+/* With several interpreters only a walk tells. */
+static __always_inline void find_place_by_walk(__u32 index, __u32 flags, struct place *place)
+{
+	struct thread_stack *stack = find_stack(index, &flags);
+
+	if (!stack)
+		return;
+	place->top.code = stack->frames[0].code;
+	place->top.instruction = (__u64)stack->frames[0].offset << 32 | stack->n_frames;
+}
+
+/* Where a thread is: as long as it is the same, so is its stack. */
+static __always_inline void find_place(__u32 index, __u32 flags, struct place *place)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct thread_state *known;
+
+	__builtin_memset(place, 0, sizeof(*place));
+	if (flags & WIRE_STACK_OUTSIDE)
+		return;
+	top_frame(index, &place->top);
+	if (place->top.frame) {
+		if (emit_stacks)
+			place->callers = hash_callers(index, place->top.frame);
+		return;
+	}
+	known = bpf_map_lookup_elem(&thread_states, &tid);
+	if (!known)
+		find_newest_state(index, place);
+	else if (!known->interpreter)
+		find_place_by_walk(index, flags, place);
+}
+
+static __always_inline bool is_at(const struct run *run, const struct place *place)
+{
+	return run->place.top.frame == place->top.frame && run->place.top.code == place->top.code &&
+	       run->place.top.instruction == place->top.instruction &&
+	       run->place.callers == place->callers;
+}
+
+static __always_inline void begin_run(struct run *run, const struct place *place, __u32 index,
+				      __u32 tid, __u32 flags)
+{
+	struct thread_stack *stack = find_stack(index, &flags);
+
+	run->place = *place;
+	run->target = index;
+	run->tid = tid;
+	run->flags = flags;
+	run->n_frames = 0;
+	if (!stack)
+		return;
+	run->n_frames = stack->n_frames;
+	if (emit_stacks)
+		__builtin_memcpy(run->frames, stack->frames, sizeof(run->frames));
+	else
+		run->frames[0] = stack->frames[0];
+}
+
+/* Coming and going do not cancel each other out. */
+static __always_inline bool turns(const struct run *run, __u32 member, __s64 pages)
+{
+	return (run->changes[member].pages > 0 && pages < 0) ||
+	       (run->changes[member].pages < 0 && pages > 0);
+}
+
+static __always_inline void add_to_run(struct run *run, struct wire_memory_state *state,
+				       __u32 index, struct mm_struct *mm, __u32 member, __s64 pages)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+	__u32 flags = actor_flags(mm, index);
+	__u64 now = bpf_ktime_get_ns();
+	struct place place;
+
+	find_place(index, flags, &place);
+	if (run->last_time && (run->tid != tid || run->target != index || !is_at(run, &place) ||
+			       turns(run, member, pages)))
+		flush(run);
+	if (!run->last_time)
+		begin_run(run, &place, index, tid, flags);
+	if (!run->changes[member].n_faults)
+		run->changes[member].first_time = now;
+	run->changes[member].n_faults++;
+	run->changes[member].pages += pages;
+	run->last_time = now;
+	run->rss = rss_of(state);
+	run->vms = mm->total_vm;
+}
+
+/* @return the state of a watched mm */
+static __always_inline struct wire_memory_state *state_of(const struct mm_struct *mm, __u32 *index)
+{
+	__u64 key = (__u64)mm;
+	__u32 *found = bpf_map_lookup_elem(&mms, &key);
+	struct wire_memory_state *state;
+
+	if (!found)
+		return NULL;
+	*index = *found;
+	state = bpf_map_lookup_elem(&memories, found);
+	return state && state->mm == key && state->ready ? state : NULL;
+}
+
+/* The last user of it has gone: what goes now is the whole, not what the program does. */
+static __always_inline bool is_torn_down(struct mm_struct *mm)
+{
+	__u64 key = (__u64)mm;
+
+	if (mm->mm_users.counter)
+		return false;
+	bpf_map_delete_elem(&mms, &key);
+	return true;
+}
+
+static __always_inline int on_change(struct mm_struct *mm, __u32 member, bool percpu)
+{
+	struct wire_memory_state *state;
+	struct run *run;
+	__s64 pages;
+	__u32 index;
+
+	if (member >= WIRE_N_COUNTERS)
+		return 0;
+	barrier_var(member);
+	member &= WIRE_N_COUNTERS - 1; /* what the verifier forgets */
+	state = state_of(mm, &index);
+	if (!state || is_torn_down(mm))
+		return 0;
+	run = this_run();
+	if (!run || !own(run))
+		return 0; /* the next change on this CPU takes this one in */
+	pages = percpu ? change_percpu(state, index, member) : change_atomic(state, member);
+	__sync_fetch_and_add(&state->total[member], pages);
+	add_to_run(run, state, index, mm, member, pages);
+	disown(run);
+	return 0;
+}
+
+SEC("?tp_btf/rss_stat")
+int BPF_PROG(on_rss_percpu, struct mm_struct *mm, int member)
+{
+	return on_change(mm, member, true);
+}
+
+SEC("?tp_btf/rss_stat")
+int BPF_PROG(on_rss_atomic, struct mm_struct *mm, int member)
+{
+	return on_change(mm, member, false);
+}
+
+/* Some times a second on each CPU: no run waits for longer. */
+SEC("?perf_event")
+int on_tick(void *ctx)
+{
+	struct run *run = this_run();
+
+	if (!run || !run->last_time || !own(run))
+		return 0;
+	flush(run);
+	disown(run);
+	return 0;
+}
+
+/* The end of the session: what is left on this CPU. Run by the keeper on each. */
+SEC("?raw_tp/sys_enter")
+int flush_runs(void *ctx)
+{
+	return on_tick(ctx);
+}
+
+/* ------------------------------------------------------------------ system calls */
+
+static __always_inline bool takes_pages(__u32 advice)
+{
+	return advice == MADV_DONTNEED || advice == MADV_FREE || advice == MADV_REMOVE ||
+	       advice == MADV_PAGEOUT || advice == MADV_DONTNEED_LOCKED;
+}
+
+static __always_inline bool fill_call(struct wire_memory *memory, struct wire_memory_state *state,
+				      struct pt_regs *regs, long number, long result)
+{
+	memory->address = syscall_first(regs);
+	memory->size = syscall_second(regs);
+	switch (number) {
+	case SYSCALL_MMAP:
+		memory->head.type = WIRE_MMAP;
+		memory->address = result;
+		memory->prot = syscall_third(regs);
+		memory->map_flags = syscall_fourth(regs);
+		return true;
+	case SYSCALL_MUNMAP:
+		memory->head.type = WIRE_MUNMAP;
+		return true;
+	case SYSCALL_MREMAP:
+		memory->head.type = WIRE_MREMAP;
+		memory->old_address = syscall_first(regs);
+		memory->old_size = syscall_second(regs);
+		memory->address = result;
+		memory->size = syscall_third(regs);
+		memory->map_flags = syscall_fourth(regs);
+		return true;
+	case SYSCALL_BRK: /* says where the end is; one that fails or only asks leaves it there */
+		memory->head.type = WIRE_BRK;
+		memory->old_address = state->brk;
+		memory->address = state->brk = result;
+		memory->size = 0;
+		return memory->address != memory->old_address;
+	case SYSCALL_MADVISE:
+		memory->head.type = WIRE_MADVISE;
+		memory->prot = syscall_third(regs);
+		return takes_pages(memory->prot);
+	}
+	return false;
+}
+
+static __always_inline int on_call(struct pt_regs *regs, long number, long result)
+{
+	struct mm_struct *mm = current_mm();
+	struct wire_memory memory = {};
+	struct wire_memory_state *state;
+	struct thread_stack *stack;
+	struct run *run;
+	__u32 index;
+
+	if (!mm || (__u64)result >= (__u64)-MAX_ERROR)
+		return 0;
+	state = state_of(mm, &index);
+	if (!state || !fill_call(&memory, state, regs, number, result))
+		return 0;
+	memory.head.target = index;
+	memory.head.tid = bpf_get_current_pid_tgid();
+	memory.flags = actor_flags(mm, index);
+	stack = find_stack(index, &memory.flags);
+	memory.rss = rss_of(state);
+	memory.vms = BPF_CORE_READ(mm, total_vm);
+	run = this_run();
+	if (run && run->tid == memory.head.tid && own(run)) {
+		flush(run);
+		disown(run);
+	}
+	emit(&memory, stack ? stack->frames : NULL, stack ? stack->n_frames : 0);
+	return 0;
+}
+
+SEC("?tp_btf/sys_exit")
+int BPF_PROG(on_any_call, struct pt_regs *regs, long result)
+{
+	long number = syscall_number(regs);
+
+	if (number != SYSCALL_MMAP && number != SYSCALL_MUNMAP && number != SYSCALL_BRK &&
+	    number != SYSCALL_MREMAP && number != SYSCALL_MADVISE)
+		return 0;
+	return on_call(regs, number, result);
+}
+
+SEC("?fexit/" SYSCALL_PREFIX "mmap")
+int BPF_PROG(on_mmap, struct pt_regs *regs, long result)
+{
+	return on_call(regs, SYSCALL_MMAP, result);
+}
+
+SEC("?fexit/" SYSCALL_PREFIX "munmap")
+int BPF_PROG(on_munmap, struct pt_regs *regs, long result)
+{
+	return on_call(regs, SYSCALL_MUNMAP, result);
+}
+
+SEC("?fexit/" SYSCALL_PREFIX "mremap")
+int BPF_PROG(on_mremap, struct pt_regs *regs, long result)
+{
+	return on_call(regs, SYSCALL_MREMAP, result);
+}
+
+SEC("?fexit/" SYSCALL_PREFIX "brk")
+int BPF_PROG(on_brk, struct pt_regs *regs, long result)
+{
+	return on_call(regs, SYSCALL_BRK, result);
+}
+
+SEC("?fexit/" SYSCALL_PREFIX "madvise")
+int BPF_PROG(on_madvise, struct pt_regs *regs, long result)
+{
+	return on_call(regs, SYSCALL_MADVISE, result);
+}
+
+/* ------------------------------------------------------------------ the beginning */
+
+/* Run by the keeper, over all threads: find the memory of a process and watch it from here on. */
+SEC("?iter/task")
+int adopt_memory(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct wire_memory_state *state;
+	struct mm_struct *mm;
+	__u32 tgid, *index;
+	__u64 key;
+
+	if (!task)
+		return 0;
+	tgid = task->tgid;
+	mm = task->mm;
+	if (tgid != adopted_tgid || !mm)
+		return 0;
+	index = bpf_map_lookup_elem(&tgids, &tgid);
+	state = index ? bpf_map_lookup_elem(&memories, index) : NULL;
+	key = (__u64)mm;
+	if (!state || (state->mm == key && state->ready))
+		return 0;
+	state->ready = 0;
+	state->mm = key;
+	find_counters(state, mm);
+	bpf_map_update_elem(&mms, &key, index, BPF_ANY);
+	for (int i = 0; i < WIRE_N_COUNTERS; i++)
+		see_counter(state, *index, i);
+	state->brk = state->start_brk = BPF_CORE_READ(mm, brk);
+	state->start_vms = BPF_CORE_READ(mm, total_vm);
+	state->start_time = bpf_ktime_get_ns();
+	barrier();
+	state->ready = 1;
+	return 0;
+}
