@@ -12,11 +12,11 @@ $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZED)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -std=gnu11 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined $(INCLUDE) -o $@ $^ -lelf
 
-# Batches go through stations that parse nothing else.
+# Batches and code objects go through stations that parse nothing else.
 STATIONS := $(filter user/monitor/% user/symbols/% user/filter/% user/transport/% user/process/% user/errors.c \
 	   $(addprefix user/recorder/,csv.c recorder.c stream.c digits.c),$(LIB_SRC))
 
-$(B)/fuzz/fuzz_batch: tests/fuzz/fuzz_batch.c $(STATIONS)
+$(B)/fuzz/fuzz_batch $(B)/fuzz/fuzz_frames: $(B)/fuzz/%: tests/fuzz/%.c $(STATIONS)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -std=gnu11 -D_GNU_SOURCE -O1 -g -fsanitize=fuzzer,address,undefined $(INCLUDE) -o $@ $^ -lelf -lbpf

@@ -133,6 +133,8 @@ int symbols__define(struct symbols *symbols, uint32_t id, const struct symbol_st
 	symbol = symbol__new(function, file);
 	if (!symbol)
 		return -ENOMEM;
+	if (table->symbols[id - table->first])
+		table->bytes -= symbol__bytes(table->symbols[id - table->first]);
 	symbol__free(table->symbols[id - table->first]);
 	table->symbols[id - table->first] = symbol;
 	if (table->count <= id - table->first)
@@ -149,6 +151,8 @@ void symbols__set_lines(struct symbols *symbols, uint32_t id, struct line_table 
 		free(lines);
 		return;
 	}
+	if (symbol->lines)
+		table_of(symbols, id)->bytes -= symbol->lines->size;
 	free(symbol->lines);
 	symbol->lines = lines;
 	table_of(symbols, id)->bytes += lines->size;
