@@ -248,7 +248,8 @@ _Static_assert(sizeof(struct wire_memory) == 112, "wire format");
 
 /* What a slot is: an enum wire_type, or one of these. */
 enum wire_slot_type {
-	WIRE_SLOT_NOTHING = 0, /* to be skipped */
+	WIRE_SLOT_NOTHING = 0,	/* to be skipped */
+	WIRE_SLOT_DETAILED = 7, /* an event, and the two slots behind it are its wire_detail */
 	WIRE_SLOT_THREAD =
 		8, /* code: tid of the events that follow, as the target's namespace has it */
 	WIRE_SLOT_DEFINE, /* code: id; line: how many slots with a struct wire_definition follow */
@@ -266,6 +267,8 @@ enum wire_notice {
 	WIRE_NOTICE_REPLACED,	  /* the program set a profiler or tracer of its own: events may be
 				   * missing before this; ours runs again, and theirs */
 	WIRE_NOTICE_INTERPRETERS, /* line: subinterpreters that are not seen */
+	WIRE_NOTICE_ALLOCATOR,	  /* the program set an allocator of its own: allocations may be
+				   * missing before this */
 	WIRE_NOTICE_LATE_THREAD,  /* a thread that C code made was found running: its first are
 				     missing */
 };
@@ -311,6 +314,37 @@ struct wire_values {
 	__u64 rss, vms;
 };
 
+/* wire_detail.type: an enum wire_type, or one of these. */
+enum wire_allocation {
+	WIRE_MALLOC = 8,
+	WIRE_CALLOC,
+	WIRE_REALLOC,
+	WIRE_FREE,
+	WIRE_REALLOC_FREE, /* what a realloc gives back, in front of it */
+	WIRE_ALLOCATION_N_TYPES,
+};
+
+/*
+ * What the monitor `allocations` has of an event besides its slot: who called the function that the
+ * slot names, how deep in calls it is, and what was allocated.
+ */
+struct wire_detail {
+	__u32 type;
+	__u32 caller;	   /* id, or an enum wire_no_code */
+	__s32 caller_line; /* that it is at */
+	__s32 depth;	   /* calls that the thread is in, counted since it was first seen */
+	__u64 address;	   /* allocations: of the block; 0: there was no memory */
+	__u64 size;	   /* allocations: bytes; 0 for what is freed */
+};
+
+#define WIRE_DETAILED_SLOTS 3 /* that such an event takes */
+
+/* Ids of no code object; those of code are between 1 and the first of these. */
+enum wire_no_code {
+	WIRE_NO_CODE = 0,		 /* the thread runs no Python; of a caller: there is none */
+	WIRE_UNKNOWN_CODE = 0xfffffff0u, /* it runs Python, which cannot be told */
+};
+
 #define WIRE_BATCH_SLOTS     512  /* what is handed over when that many are there */
 #define WIRE_BATCH_MAX_SLOTS 1088 /* with a definition behind them */
 
@@ -340,6 +374,8 @@ struct wire_batch {
 _Static_assert(sizeof(struct wire_slot) == 16, "wire format");
 _Static_assert(sizeof(struct wire_definition) == 8, "wire format");
 _Static_assert(sizeof(struct wire_values) == sizeof(struct wire_slot), "wire format");
+_Static_assert(sizeof(struct wire_detail) == 32, "wire format");
+_Static_assert((int)WIRE_N_TYPES == (int)WIRE_SLOT_DETAILED, "types of slots");
 _Static_assert(sizeof(struct wire_batch) == 96, "wire format");
 _Static_assert(WIRE_N_REASONS <= 4, "wire_batch.lost");
 

@@ -28,16 +28,18 @@ static inline uint32_t batch__n_slots(const struct wire_batch *batch, uint32_t s
 
 static inline bool batch__is_event(uint32_t type)
 {
-	return type >= WIRE_CALL && type < WIRE_N_TYPES;
+	return (type >= WIRE_CALL && type < WIRE_N_TYPES) || type == WIRE_SLOT_DETAILED;
 }
 
 /* @return how many slots the one at i takes, with what it brings; at least 1, never beyond n */
 static inline uint32_t batch__span(const struct wire_slot *slots, uint32_t i, uint32_t n)
 {
+	uint32_t type = wire_slot_type(&slots[i]);
 	int32_t more = wire_slot_line(&slots[i]);
 
-	if (wire_slot_type(&slots[i]) != WIRE_SLOT_DEFINE &&
-	    wire_slot_type(&slots[i]) != WIRE_SLOT_VALUES)
+	if (type == WIRE_SLOT_DETAILED)
+		return n - i < WIRE_DETAILED_SLOTS ? n - i : WIRE_DETAILED_SLOTS;
+	if (type != WIRE_SLOT_DEFINE && type != WIRE_SLOT_VALUES)
 		return 1;
 	return more < 0 || (uint32_t)more >= n - i ? n - i : 1 + (uint32_t)more;
 }

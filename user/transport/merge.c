@@ -176,7 +176,7 @@ static void date_slots(struct queue *queue, struct item *item)
 			slots[i].time = batch_clock__time(&queue->clock, slots[i].time);
 			queue->until = slots[i].time;
 			date_others(slots, others, i, slots[i].time);
-			others = i + 1;
+			others = i + span;
 		} else {
 			note(queue, &slots[i]);
 		}
