@@ -20,12 +20,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "allocations.h"
 #include "buffer.h"
 #include "focus.h"
 #include "names.h"
 #include "probes.h"
 #include "python_api.h"
 #include "session.h"
+#include "stack.h"
 #include "system.h"
 #include "threads.h"
 #include "values.h"
@@ -56,6 +58,16 @@ bool session__is_helper(void)
 }
 
 /* ------------------------------------------------------------------ hooks in and out */
+
+static int put_in_allocations(void)
+{
+	if (!(session.flags & AGENT_ALLOCATIONS))
+		return 0;
+	stack__start();
+	if (!stack__check())
+		return -AGENT_UNKNOWN_VERSION;
+	return allocations__put_in(session.flags) ? 0 : -AGENT_NO_ALLOCATOR;
+}
 
 static const struct hooks *choose_hooks(void)
 {
@@ -92,6 +104,7 @@ void session__unhook(void)
 	session.hooks_are_in = false;
 	names.is_open = false;
 	python__save_error(&error);
+	allocations__take_out();
 	wraps__take_out();
 	hooks->remove();
 	values__end();
@@ -139,7 +152,7 @@ static int hook(void)
 	if (err)
 		return err;
 	session__unhook(); /* a forked child's, which it had from its parent */
-	buffer__open(session.flags & AGENT_TIMES);
+	buffer__open(session.flags & AGENT_TIMES, session.flags & AGENT_ALLOCATIONS);
 	values__begin();
 	names__new_epoch();
 	threads__renew();
@@ -147,6 +160,11 @@ static int hook(void)
 	hooks = choose_hooks();
 	names.is_open = !(session.flags & AGENT_OLD_PROBES);
 	err = hooks->install();
+	if (!err) {
+		err = put_in_allocations();
+		if (err)
+			hooks->remove();
+	}
 	if (err) {
 		names.is_open = false;
 		values__end();
@@ -158,6 +176,9 @@ static int hook(void)
 	set_state(SESSION_ACTIVE);
 	buffer__say(WIRE_SLOT_NOTICE, WIRE_NOTICE_HOOKED, 0);
 	say_interpreters();
+	if (session.flags & AGENT_ALLOCATIONS)
+		names__define_running();
+	allocations__switch(true);
 	buffer__flush();
 	return 0;
 }
@@ -167,6 +188,7 @@ static int hook(void)
 /* @param refusal why it has not begun, an enum agent_refusal, or 0 */
 static void end_session(int refusal)
 {
+	allocations__switch(false);
 	buffer__close(refusal);
 	set_state(SESSION_ENDING);
 }
@@ -176,6 +198,15 @@ static bool is_over(void)
 	return !(session.flags & AGENT_OLD_PROBES) && !buffer__is_wanted();
 }
 
+static void define_running(void)
+{
+	struct python_error error;
+
+	python__save_error(&error);
+	names__define_running();
+	python__restore_error(&error);
+}
+
 static void answer_resend(void)
 {
 	bool asked = buffer__resend_is_asked();
@@ -183,6 +214,8 @@ static void answer_resend(void)
 	if (asked && !session.resend_was_asked) {
 		names__new_epoch();
 		buffer__say(WIRE_SLOT_NOTICE, WIRE_NOTICE_RESENT, 0);
+		if (session.flags & AGENT_ALLOCATIONS)
+			define_running();
 	}
 	session.resend_was_asked = asked;
 }
@@ -254,17 +287,20 @@ static void leave_gil(void)
 
 static void look_after(void)
 {
-	bool counts, adopts;
+	bool counts, adopts, allocates;
 
 	if (!enter_python())
 		return;
+	allocates = allocations__look();
 	counts = py.PyInterpreterState_Head() != newest_interpreter;
 	adopts = hooks->look && hooks->look();
-	if ((counts || adopts) && take_gil()) {
+	if ((counts || adopts || allocates) && take_gil()) {
 		if (session.hooks_are_in && counts)
 			say_interpreters();
 		if (session.hooks_are_in && adopts)
 			hooks->adopt();
+		if (session.hooks_are_in && allocates)
+			allocations__adopt();
 		leave_gil();
 	}
 	leave_python();
@@ -316,7 +352,7 @@ static void begin(void)
 	}
 	if (err) {
 		values__unmap();
-		buffer__open(false);
+		buffer__open(false, false);
 		end_session(-err);
 	}
 }
@@ -334,6 +370,10 @@ static void *helper(void *unused)
 	uintptr_t own = thread_pointer();
 
 	(void)unused;
+	struct agent_thread *thread = threads__own();
+
+	if (thread)
+		thread->is_busy = true; /* for ever: what it allocates is not the program's */
 	__atomic_store_n(&away.tid, system__tid(), __ATOMIC_SEQ_CST);
 	__atomic_store_n(&session.helper, own, __ATOMIC_SEQ_CST);
 	for (;;) {
@@ -411,11 +451,12 @@ static void before_fork(void)
 {
 	int saved = errno;
 
-	if (state() == SESSION_IDLE || lock__is_mine(&buffer.lock))
+	if (state() == SESSION_IDLE)
 		return;
-	buffer__flush();
-	lock__take(&buffer.lock);
-	forking = thread_pointer();
+	if (!lock__is_mine(&buffer.lock))
+		buffer__flush();
+	if (buffer__hold())
+		forking = thread_pointer();
 	errno = saved;
 }
 
@@ -425,7 +466,7 @@ static void parent_forked(void)
 	if (!lock__is_mine(&buffer.lock) || forking != thread_pointer())
 		return;
 	forking = 0;
-	lock__release(&buffer.lock);
+	buffer__release();
 }
 
 static void child_forked(void)
@@ -434,6 +475,7 @@ static void child_forked(void)
 
 	session.helper = 0;
 	session.helper_is_in_python = false;
+	allocations__switch(false);
 	memset(&away, 0, sizeof(away));
 	if (state() != SESSION_IDLE) {
 		buffer__forget();
@@ -443,6 +485,8 @@ static void child_forked(void)
 	 * a signal handler has interrupted gives it back itself. */
 	if (!lock__is_mine(&buffer.lock) || forking == thread_pointer())
 		lock__release(&buffer.lock);
+	if (!lock__is_mine(&buffer.appending) || forking == thread_pointer())
+		lock__release(&buffer.appending);
 	forking = 0;
 	threads__forked();
 	errno = saved;

@@ -40,7 +40,9 @@
  * a thread does inside a region of its own, and a focus counts from its next entry there; functions
  * called AGENT_REGION_MARK make regions, neither they nor the C calls of theirs are events.
  * AGENT_OLD_PROBES: no batches, but python:function__entry, function__return and line for other
- * tracers, while their semaphores are raised, for ever. */
+ * tracers, while their semaphores are raised, for ever. AGENT_ALLOCATIONS: events have details
+ * (struct wire_detail), and what the program allocates in the domains of AGENT_RAW, AGENT_MEM and
+ * AGENT_OBJ is an event. */
 enum agent_flag {
 	AGENT_LINES = 1 << 0,	  /* lines; else calls and returns */
 	AGENT_C_CALLS = 1 << 1,	  /* and those of C functions */
@@ -52,6 +54,10 @@ enum agent_flag {
 	AGENT_WINDOW = 1 << 7,
 	AGENT_REGIONS = 1 << 8,
 	AGENT_OLD_PROBES = 1 << 9,
+	AGENT_ALLOCATIONS = 1 << 10,
+	AGENT_RAW = 1 << 11, /* PyMem_RawMalloc, and what the other two take from it */
+	AGENT_MEM = 1 << 12, /* PyMem_Malloc */
+	AGENT_OBJ = 1 << 13, /* PyObject_Malloc */
 };
 
 /* Copied before pikos_agent returns. */
@@ -78,8 +84,9 @@ enum agent_refusal {
 	AGENT_OTHER_CONFIG,    /* the config is of another version of the agent */
 	AGENT_NO_TOOL,	       /* 3.12: all tool ids of sys.monitoring are taken */
 	AGENT_NO_MEMORY,
-	AGENT_NO_THREAD, /* its helper thread could not be started */
-	AGENT_NO_VALUES, /* the page with RSS and VMS is not there, or nobody keeps it */
+	AGENT_NO_THREAD,    /* its helper thread could not be started */
+	AGENT_NO_VALUES,    /* the page with RSS and VMS is not there, or nobody keeps it */
+	AGENT_NO_ALLOCATOR, /* its allocators were replaced too often */
 };
 
 /* What the one exported function is asked for. */

@@ -43,7 +43,9 @@ static uint32_t count_events(const struct wire_slot *slots, uint32_t n)
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t type = wire_slot_type(&slots[i]);
 
-		if (type && type < WIRE_N_TYPES)
+		if (type == WIRE_SLOT_DETAILED)
+			i += WIRE_DETAILED_SLOTS - 1;
+		if (type && type <= WIRE_SLOT_DETAILED)
 			events++;
 		else if (type == WIRE_SLOT_DEFINE)
 			i += wire_slot_line(&slots[i]);
@@ -89,13 +91,33 @@ void buffer__flush(void)
 	lock__release(&buffer.lock);
 }
 
-void buffer__rewind(void)
+/* The caller may append. */
+static void rewind_buffer(void)
 {
 	lock__take(&buffer.lock);
 	flush_locked();
 	buffer.flushed = 0;
 	__atomic_store_n(&buffer.count, 0, __ATOMIC_RELEASE);
 	lock__release(&buffer.lock);
+}
+
+static void begin_append(void)
+{
+	if (buffer.is_shared)
+		lock__take(&buffer.appending);
+}
+
+static void end_append(void)
+{
+	if (buffer.is_shared)
+		lock__release(&buffer.appending);
+}
+
+void buffer__rewind(void)
+{
+	begin_append();
+	rewind_buffer();
+	end_append();
 }
 
 void buffer__close(int refusal)
@@ -113,8 +135,9 @@ void buffer__close(int refusal)
 	buffer__want_attention();
 }
 
-void buffer__open(bool times)
+void buffer__open(bool times, bool is_shared)
 {
+	lock__take(&buffer.appending);
 	lock__take(&buffer.lock);
 	buffer.count = buffer.flushed = 0;
 	buffer.flushed_tid = 0;
@@ -124,8 +147,26 @@ void buffer__open(bool times)
 	buffer.limit = WIRE_BATCH_SLOTS;
 	memset(&buffer.now, 0, sizeof(buffer.now));
 	memset(&buffer.flushed_values, 0, sizeof(buffer.flushed_values));
+	buffer.is_shared = is_shared;
+	buffer.said_tid = 0;
 	buffer.closed = false;
 	lock__release(&buffer.lock);
+	lock__release(&buffer.appending);
+}
+
+bool buffer__hold(void)
+{
+	if (lock__is_mine(&buffer.lock) || lock__is_mine(&buffer.appending))
+		return false; /* a signal handler forks in the middle */
+	lock__take(&buffer.appending);
+	lock__take(&buffer.lock);
+	return true;
+}
+
+void buffer__release(void)
+{
+	lock__release(&buffer.lock);
+	lock__release(&buffer.appending);
 }
 
 void buffer__forget(void)
@@ -133,16 +174,50 @@ void buffer__forget(void)
 	buffer.count = buffer.flushed = 0;
 	buffer.thread = 0;
 	buffer.values = NULL; /* mapped until the hooks are out: an event may be under way */
+	buffer.said_tid = 0;
 	buffer.closed = true;
 	buffer__want_attention();
 }
 
-void buffer__append(const struct wire_slot *slots, uint32_t n)
+static void append(const struct wire_slot *slots, uint32_t n)
 {
 	if (buffer.count + n >= WIRE_BATCH_MAX_SLOTS - 1)
-		buffer__rewind();
+		rewind_buffer();
 	memcpy(buffer.slots + buffer.count, slots, n * sizeof(*slots));
 	__atomic_store_n(&buffer.count, buffer.count + n, __ATOMIC_RELEASE);
+}
+
+void buffer__append(const struct wire_slot *slots, uint32_t n)
+{
+	begin_append();
+	append(slots, n);
+	end_append();
+}
+
+void buffer__detailed(uint32_t tid, uint32_t code, int32_t line, const struct wire_detail *detail)
+{
+	struct wire_slot *slot;
+
+	if (unlikely(lock__is_mine(&buffer.appending))) { /* a signal handler allocates */
+		buffer__lose();
+		return;
+	}
+	lock__take(&buffer.appending);
+	if (unlikely(buffer.count >= WIRE_BATCH_SLOTS - WIRE_DETAILED_SLOTS))
+		rewind_buffer();
+	if (unlikely(buffer.said_tid != tid)) {
+		append(&(struct wire_slot){.code = tid,
+					   .line_type = wire_slot_pack(0, WIRE_SLOT_THREAD)},
+		       1);
+		buffer.said_tid = tid;
+	}
+	slot = &buffer.slots[buffer.count];
+	slot->time = agent_clock();
+	slot->code = code;
+	slot->line_type = wire_slot_pack(line, WIRE_SLOT_DETAILED);
+	memcpy(slot + 1, detail, sizeof(*detail));
+	__atomic_store_n(&buffer.count, buffer.count + WIRE_DETAILED_SLOTS, __ATOMIC_RELEASE);
+	lock__release(&buffer.appending);
 }
 
 void buffer__say(enum wire_slot_type type, uint32_t code, int32_t line)

@@ -62,6 +62,14 @@ static inline bool compat_profile_sees_methods(int minor, int micro)
 
 /* ------------------------------------------------------------------ objects: the same in all */
 
+/* As PyMethodDef. */
+struct method_definition {
+	const char *name;
+	void *(*function)(void *, void *, void *, void *);
+	int flags;
+	const char *doc;
+};
+
 static inline void *object_type(const void *object)
 {
 	return pointer_at(object, 8);
@@ -84,6 +92,22 @@ static inline void **builtin_definition(void *builtin)
 	return (void **)((char *)builtin + 16);
 }
 
+static inline void *builtin_self(const void *builtin)
+{
+	return pointer_at(builtin, 24);
+}
+
+/* Methods of a type's own, an array that ends with a NULL; its base. */
+static inline const struct method_definition *type_methods(const void *type)
+{
+	return pointer_at(type, 232);
+}
+
+static inline void *type_base(const void *type)
+{
+	return pointer_at(type, 256);
+}
+
 static inline void *method_descriptor_definition(const void *descriptor)
 {
 	return pointer_at(descriptor, 40);
@@ -93,13 +117,6 @@ static inline void *method_descriptor_type(const void *descriptor)
 {
 	return pointer_at(descriptor, 16);
 }
-
-struct method_definition {
-	const char *name;
-	void *(*function)(void *, void *, void *, void *);
-	int flags;
-	const char *doc;
-};
 
 /*
  * An int that is an offset into code. 3.12's layout: a word with the number of digits above three
@@ -130,6 +147,53 @@ static inline void *frame_code(const void *frame, int minor)
 		return pointer_at(inner, 0);
 	/* 3.14: a stack reference with flags in its low bits. */
 	return (void *)((uintptr_t)pointer_at(inner, 0) & ~(uintptr_t)3);
+}
+
+/*
+ * What a thread runs, from its state: a PyFrameObject until 3.10, then a struct
+ * _PyInterpreterFrame. Its own thread may look without the GIL.
+ */
+static inline const void *thread_frame(const void *thread, int minor)
+{
+	if (minor <= 10)
+		return pointer_at(thread, 24);
+	if (minor >= 13)
+		return pointer_at(thread, 72);
+	return pointer_at(pointer_at(thread, 56), minor == 11 ? 8 : 0); /* by its _PyCFrame */
+}
+
+static inline const void *running_previous(const void *frame, int minor)
+{
+	if (minor <= 10)
+		return pointer_at(frame, 24);
+	return pointer_at(frame, minor == 11 ? 48 : 8);
+}
+
+/* From 3.13 on frames that only mark where C code called have no code object here. */
+static inline void *running_code(const void *frame, int minor)
+{
+	if (minor <= 11)
+		return pointer_at(frame, 32);
+	return (void *)((uintptr_t)pointer_at(frame, 0) & ~(uintptr_t)3);
+}
+
+/*
+ * Where it is: the byte offset of an instruction, less than 0 at a beginning.
+ * @param code_size size of a code object: its instructions follow from 3.11 on
+ */
+static inline int32_t running_offset(const void *frame, const void *code, size_t code_size,
+				     int minor)
+{
+	if (minor == 9)
+		return int_at(frame, 104);
+	if (minor == 10)
+		return int_at(frame, 96) * 2;
+	return (int32_t)((uintptr_t)pointer_at(frame, 56) - (uintptr_t)code - code_size);
+}
+
+static inline void *thread_interpreter(const void *thread)
+{
+	return pointer_at(thread, 16);
 }
 
 /*

@@ -131,9 +131,7 @@ bool focus__passes(const struct code_entry *entry, uint32_t type)
 	struct agent_thread *thread;
 	bool passes = true;
 
-	if (unlikely(thread_pointer() != buffer.thread))
-		threads__switch();
-	thread = buffer.current;
+	thread = threads__current();
 	if (unlikely(!thread))
 		return false;
 	if (gate.has_regions && (entry->flags & ENTRY_REGION_MARK || !in_region(thread)))
@@ -143,6 +141,15 @@ bool focus__passes(const struct code_entry *entry, uint32_t type)
 	if (gate.has_focus)
 		passes = in_focus(entry, type, thread) && passes;
 	return passes;
+}
+
+bool focus__is_inside(const struct agent_thread *thread)
+{
+	if (gate.has_regions && !in_region(thread))
+		return false;
+	if (gate.has_window && !__atomic_load_n(&gate.window_depth, __ATOMIC_RELAXED))
+		return false;
+	return !gate.has_focus || thread->focus_depth;
 }
 
 /*

@@ -35,6 +35,9 @@ uint32_t focus__decide(void *code, const char *name, size_t name_len, const char
  */
 bool focus__passes(const struct code_entry *entry, uint32_t type);
 
+/* Whether what a thread does between its events passes; with or without the GIL. */
+bool focus__is_inside(const struct agent_thread *thread);
+
 void focus__thread_ended(const struct agent_thread *thread);
 
 /* The calling thread enters or leaves a region, with or without the GIL. */

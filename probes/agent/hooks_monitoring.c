@@ -152,7 +152,8 @@ static inline __attribute__((always_inline)) void *on_c_function(void *const *ar
 		return type == WIRE_C_CALL ? answer : py._Py_NoneStruct;
 	if (!definition)
 		return answer;
-	site = names__site(entry, args[0], compat_offset(args[1]), LINE_UNKNOWN, definition);
+	site = names__site(entry, args[0], compat_offset(args[1]), LINE_UNKNOWN, args[2],
+			   definition);
 	if (likely(site))
 		buffer__event(site->callee->id, site->line, type);
 	return answer;

@@ -54,7 +54,8 @@ static void see_c_function(void *frame, void *function, uint32_t type)
 		return;
 	/* A place is who is called: the line is the frame's in any case. */
 	definition = *builtin_definition(function);
-	site = names__site(entry, code, (uintptr_t)definition >> 4 & INT32_MAX, 0, definition);
+	site = names__site(entry, code, (uintptr_t)definition >> 4 & INT32_MAX, 0, function,
+			   definition);
 	if (likely(site))
 		buffer__event(site->callee->id, line_of(entry, frame), type);
 }

@@ -222,6 +222,21 @@ struct code_entry *names__entry_slow(void *code)
 	return entry;
 }
 
+void names__define_running(void)
+{
+	for (void *thread = python__first_thread(); thread;
+	     thread = py.PyThreadState_Next(thread)) {
+		void *frame = py.PyThreadState_GetFrame(thread), *back;
+
+		while (frame) {
+			names__entry(frame_code(frame, py.minor));
+			back = py.PyFrame_GetBack(frame);
+			py.Py_DecRef(frame);
+			frame = back;
+		}
+	}
+}
+
 int32_t names__line_slow(struct code_entry *entry, void *code, int32_t offset)
 {
 	unsigned int slot = (uint32_t)offset / 2 % ENTRY_LINES;
@@ -233,12 +248,61 @@ int32_t names__line_slow(struct code_entry *entry, void *code, int32_t offset)
 
 /* ------------------------------------------------------------------ C functions */
 
+/*
+ * The type whose method a builtin is: of a bound one only what it is bound to is told, which may be
+ * of a type that inherits it.
+ */
+static void *type_of_method(void *function, const struct method_definition *definition)
+{
+	void *self = builtin_self(function), *type;
+
+	if (!self)
+		return py.PyCFunction_Type; /* of nothing: as one of the builtins */
+	type = object_type(self);
+	if (py.PyType_IsSubtype(type, py.PyType_Type))
+		type = self; /* a method of the class */
+	for (void *base = type; base; base = type_base(base)) {
+		const struct method_definition *method = type_methods(base);
+
+		for (; method && method->name; method++)
+			if (method->name == definition->name)
+				return base;
+	}
+	return type;
+}
+
+/* The module of a C function; of a method the one of its type. */
+static void read_module(struct text *text, void *function,
+			const struct method_definition *definition)
+{
+	void *module;
+
+	if (object_type(function) == py.PyMethodDescr_Type) {
+		read_text(text, method_descriptor_type(function), "__module__");
+		return;
+	}
+	if (object_type(function) == py.PyMethod_Type)
+		function = method_function(function);
+	module = py.PyObject_GetAttrString(function, "__module__");
+	if (!module)
+		py.PyErr_Clear();
+	if (!module || module == py._Py_NoneStruct)
+		read_text(text, type_of_method(function, definition), "__module__");
+	else
+		read_text(text, function, "__module__");
+	if (module)
+		py.Py_DecRef(module);
+}
+
 static void define_callee(struct callee *callee, void *code)
 {
 	struct python_error error;
 
 	python__save_error(&error);
-	read_text(&file_text, code, "co_filename");
+	if (callee->module)
+		set_text(&file_text, callee->module, strlen(callee->module));
+	else
+		read_text(&file_text, code, "co_filename");
 	set_text(&name_text, callee->name, strlen(callee->name));
 	callee->epoch = names.epoch;
 	if (names.is_open)
@@ -246,24 +310,46 @@ static void define_callee(struct callee *callee, void *code)
 	python__restore_error(&error);
 }
 
-static struct callee *find_callee(struct code_entry *entry, const char *name)
+static bool is_callee(const struct callee *callee, const char *name, const char *module)
 {
+	if (!callee->module != !module || !same_text(callee->name, name))
+		return false;
+	return !module || same_text(callee->module, module);
+}
+
+/* @param module NULL: its caller's file stands for it */
+static struct callee *find_callee(struct code_entry *entry, const char *name, const char *module)
+{
+	size_t size = strlen(name) + 1, module_size = module ? strlen(module) + 1 : 0;
 	struct callee *callee;
-	size_t size;
 
 	for (callee = entry->callees; callee; callee = callee->next)
-		if (same_text(callee->name, name))
+		if (is_callee(callee, name, module))
 			return callee;
-	size = strlen(name) + 1;
-	callee = malloc(sizeof(*callee) + size);
+	callee = malloc(sizeof(*callee) + size + module_size);
 	if (!callee)
 		return NULL;
 	memcpy(callee->name, name, size);
+	callee->module = module ? memcpy(callee->name + size, module, module_size) : NULL;
 	callee->id = take_id();
 	callee->epoch = names.epoch - 1;
 	callee->next = entry->callees;
 	entry->callees = callee;
 	return callee;
+}
+
+static struct callee *callee_of(struct code_entry *entry, void *function,
+				const struct method_definition *definition)
+{
+	struct python_error error;
+
+	if (!(session.flags & AGENT_ALLOCATIONS))
+		return find_callee(entry, definition->name, NULL);
+	python__save_error(&error);
+	read_module(&file_text, function, definition);
+	python__restore_error(&error);
+	file_text.bytes[file_text.len] = '\0';
+	return find_callee(entry, definition->name, file_text.bytes);
 }
 
 /* Places that fall on one another are looked up each time: make room until they do not. */
@@ -294,9 +380,10 @@ static struct call_site *place_of(struct code_entry *entry, int32_t offset)
 }
 
 struct call_site *names__site_slow(struct code_entry *entry, void *code, int32_t offset,
-				   int32_t line, const struct method_definition *definition)
+				   int32_t line, void *function,
+				   const struct method_definition *definition)
 {
-	struct callee *callee = find_callee(entry, definition->name);
+	struct callee *callee = callee_of(entry, function, definition);
 	struct call_site *site;
 
 	/* First, since it calls Python: other threads can have their turn, and move the places. */

@@ -23,9 +23,13 @@ enum entry_flag {
 	ENTRY_LOCAL = 1 << 3,	    /* has local events: hooks_lines.c */
 };
 
-/* A C function called from a code object: its id means (its name, the caller's file). */
+/*
+ * A C function called from a code object: its id means (its name, the caller's file), or with
+ * AGENT_ALLOCATIONS (its name, its module).
+ */
 struct callee {
 	struct callee *next;
+	const char *module; /* behind the name; NULL: the caller's file */
 	uint32_t id;
 	uint32_t epoch;
 	char name[];
@@ -70,7 +74,8 @@ void names__new_epoch(void);
 struct code_entry *names__entry_slow(void *code);
 int32_t names__line_slow(struct code_entry *entry, void *code, int32_t offset);
 struct call_site *names__site_slow(struct code_entry *entry, void *code, int32_t offset,
-				   int32_t line, const struct method_definition *definition);
+				   int32_t line, void *function,
+				   const struct method_definition *definition);
 
 /* CPython's struct behind co_extra. */
 struct code_extra {
@@ -91,6 +96,21 @@ static inline struct code_entry *names__entry(void *code)
 		return names__entry_slow(code);
 	return entry;
 }
+
+/* The same if it is there already: nothing is called. NULL: it is not, or is of another session. */
+static inline struct code_entry *names__known(const void *code)
+{
+	const struct code_extra *extra = pointer_at(code, names.extra_offset);
+	struct code_entry *entry;
+
+	if (unlikely(!names.extra_offset || !extra || extra->size <= names.extra_index))
+		return NULL;
+	entry = extra->extras[names.extra_index];
+	return likely(entry && entry->epoch == names.epoch) ? entry : NULL;
+}
+
+/* Define what the threads are in; the caller holds the GIL and no Python error is set. */
+void names__define_running(void);
 
 /* The line of an instruction at a byte offset. */
 static inline int32_t names__line(struct code_entry *entry, void *code, int32_t offset)
@@ -113,21 +133,22 @@ static inline bool same_text(const char *a, const char *b)
 /*
  * What is called at a place, defined. NULL: no memory.
  * @param line of the place, or LINE_UNKNOWN: to be found by the offset
+ * @param function what is called, of that definition
  */
 #define LINE_UNKNOWN INT32_MIN
 static inline struct call_site *names__site(struct code_entry *entry, void *code, int32_t offset,
-					    int32_t line,
+					    int32_t line, void *function,
 					    const struct method_definition *definition)
 {
 	struct call_site *site;
 
 	if (unlikely(!entry->sites))
-		return names__site_slow(entry, code, offset, line, definition);
+		return names__site_slow(entry, code, offset, line, function, definition);
 	site = &entry->sites[(uint32_t)offset / 2 & entry->site_mask];
 	if (unlikely(site->offset != offset || site->definition != definition ||
 		     site->callee->epoch != names.epoch ||
 		     !same_text(site->callee->name, definition->name)))
-		return names__site_slow(entry, code, offset, line, definition);
+		return names__site_slow(entry, code, offset, line, function, definition);
 	return site;
 }
 

@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "agent.h"
+#include "buffer.h"
 #include "compat.h"
 #include "system.h"
+#include "threads.h"
 
 struct python py;
 
@@ -38,9 +40,11 @@ static bool find_by_version(void)
 		either("PyUnstable_Eval_RequestCodeExtraIndex", "_PyEval_RequestCodeExtraIndex");
 	py.get_code_extra = either("PyUnstable_Code_GetExtra", "_PyCode_GetExtra");
 	py.set_code_extra = either("PyUnstable_Code_SetExtra", "_PyCode_SetExtra");
+	py.current_thread = either("PyThreadState_GetUnchecked", "_PyThreadState_UncheckedGet");
 	py._PyEval_SetProfile = system__symbol("_PyEval_SetProfile");
 	py._PyEval_SetTrace = system__symbol("_PyEval_SetTrace");
-	if (!py.request_code_extra || !py.get_code_extra || !py.set_code_extra)
+	if (!py.request_code_extra || !py.get_code_extra || !py.set_code_extra ||
+	    !py.current_thread)
 		return false;
 	return compat_has_monitoring(py.minor) || (py._PyEval_SetProfile && py._PyEval_SetTrace);
 }
@@ -83,6 +87,11 @@ int python__find(void)
 void python__save_error(struct python_error *error)
 {
 	error->number = errno;
+	error->thread = buffer.is_shared ? threads__own() : NULL;
+	if (error->thread) {
+		error->was_busy = error->thread->is_busy;
+		error->thread->is_busy = true;
+	}
 	py.PyErr_Fetch(&error->type, &error->value, &error->traceback);
 }
 
@@ -90,6 +99,8 @@ void python__restore_error(struct python_error *error)
 {
 	py.PyErr_Clear();
 	py.PyErr_Restore(error->type, error->value, error->traceback);
+	if (error->thread)
+		error->thread->is_busy = error->was_busy;
 	errno = error->number;
 }
 

@@ -37,6 +37,15 @@ struct type_spec {
 	struct type_slot *slots;
 };
 
+/* As PyMemAllocatorEx. */
+struct python_allocator {
+	void *ctx;
+	void *(*malloc)(void *ctx, size_t size);
+	void *(*calloc)(void *ctx, size_t n, size_t size);
+	void *(*realloc)(void *ctx, void *block, size_t size);
+	void (*free)(void *ctx, void *block);
+};
+
 /* X(result, name, arguments): functions that every version has. */
 #define PYTHON_FUNCTIONS(X)                                                                \
 	X(int, Py_IsInitialized, (void))                                                   \
@@ -80,7 +89,16 @@ struct type_spec {
 	X(void *, PyFrame_GetCode, (void *))                                               \
 	X(void *, PyFrame_GetBack, (void *))                                               \
 	X(void *, PyThreadState_GetFrame, (void *))                                        \
-	X(int, PyFrame_GetLineNumber, (void *))
+	X(int, PyFrame_GetLineNumber, (void *))                                            \
+	X(void *, PyGILState_GetThisThreadState, (void))                                   \
+	X(void, PyMem_GetAllocator, (int, struct python_allocator *))                      \
+	X(void, PyMem_SetAllocator, (int, struct python_allocator *))                      \
+	X(void *, PyMem_RawMalloc, (size_t))                                               \
+	X(void *, PyMem_Malloc, (size_t))                                                  \
+	X(void *, PyObject_Malloc, (size_t))                                               \
+	X(void, PyMem_RawFree, (void *))                                                   \
+	X(void, PyMem_Free, (void *))                                                      \
+	X(void, PyObject_Free, (void *))
 
 /* X(name): objects that every version has. */
 #define PYTHON_OBJECTS(X)   \
@@ -100,6 +118,8 @@ struct python {
 	PYTHON_OBJECTS(X)
 #undef X
 	/* Under several names. */
+	void *(*current_thread)(void); /* the state of whoever has the GIL (3.12: of the caller if
+					* it has) or NULL; needs none */
 	ssize_t (*request_code_extra)(void (*free_function)(void *));
 	int (*get_code_extra)(void *code, ssize_t index, void **extra);
 	int (*set_code_extra)(void *code, ssize_t index, void *extra);
@@ -114,10 +134,15 @@ extern struct python py;
 /* @return 0 or minus an enum agent_refusal. Needs no GIL. */
 int python__find(void);
 
-/* Python's error and errno are put aside and back around what may set one. */
+/*
+ * Python's error and errno are put aside and back around what may set one; what is allocated in
+ * between is not the program's.
+ */
 struct python_error {
 	void *type, *value, *traceback;
 	int number; /* errno */
+	struct agent_thread *thread;
+	bool was_busy;
 };
 
 void python__save_error(struct python_error *error);

@@ -2,6 +2,7 @@
 #include "threads.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "buffer.h"
 #include "focus.h"
@@ -45,7 +46,18 @@ struct agent_thread *threads__own(void)
 	}
 	thread->session = sessions;
 	thread->focus_depth = 0;
+	thread->depth = 0;
+	memset(&thread->running, 0, sizeof(thread->running));
 	return thread;
+}
+
+struct agent_thread *threads__current(void)
+{
+	if (buffer.is_shared)
+		return threads__own();
+	if (unlikely(thread_pointer() != buffer.thread))
+		threads__switch();
+	return buffer.current;
 }
 
 void threads__renew(void)
