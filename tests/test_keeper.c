@@ -24,6 +24,7 @@
 #include <cmocka.h>
 
 #include "keeper/protocol.h"
+#include "process/packet.h"
 #include "keeper/rights.h"
 
 #define CAP(name) (UINT64_C(1) << CAP_##name)
@@ -58,17 +59,17 @@ static int close_ends(void **state)
 
 static void test_packets(void **state)
 {
-	struct keeper_request sent = {KEEPER_ATTACH, 3, 42}, got;
+	struct keeper_request sent = {.verb = KEEPER_ATTACH, .target = 3, .pid = 42}, got;
 	int fd = 7;
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
 		sent.pid = i;
-		assert_int_equal(keeper__send(ends[0], &sent, sizeof(sent), -1), 0);
+		assert_int_equal(packet__send(ends[0], &sent, sizeof(sent), -1), 0);
 	}
 	for (int i = 0; i < 3; i++) {
 		memset(&got, 0xff, sizeof(got));
-		assert_int_equal(keeper__receive(ends[1], &got, sizeof(got), &fd), 0);
+		assert_int_equal(packet__receive(ends[1], &got, sizeof(got), &fd), 0);
 		assert_int_equal(got.verb, KEEPER_ATTACH);
 		assert_int_equal(got.target, 3);
 		assert_int_equal(got.pid, i);
@@ -84,8 +85,8 @@ static void test_descriptor(void **state)
 
 	(void)state;
 	assert_int_equal(pipe(pipes), 0);
-	assert_int_equal(keeper__send(ends[0], &reply, sizeof(reply), pipes[1]), 0);
-	assert_int_equal(keeper__receive(ends[1], &got, sizeof(got), &fd), 0);
+	assert_int_equal(packet__send(ends[0], &reply, sizeof(reply), pipes[1]), 0);
+	assert_int_equal(packet__receive(ends[1], &got, sizeof(got), &fd), 0);
 	assert_int_equal(got.err, -3);
 	assert_true(fd >= 0);
 	assert_int_not_equal(fd, pipes[1]);
@@ -97,7 +98,7 @@ static void test_descriptor(void **state)
 	close(pipes[0]);
 	close(pipes[1]);
 	assert_int_equal(n_descriptors(), n);
-	assert_int_equal(keeper__send(ends[0], &reply, sizeof(reply), 250), -EBADF);
+	assert_int_equal(packet__send(ends[0], &reply, sizeof(reply), 250), -EBADF);
 }
 
 /* Another size is another protocol, and a descriptor that came with it does not stay open. */
@@ -108,13 +109,13 @@ static void test_other_sizes(void **state)
 
 	(void)state;
 	for (size_t size = 1; size < sizeof(room); size++) {
-		assert_int_equal(keeper__send(ends[0], room, size, STDERR_FILENO), 0);
+		assert_int_equal(packet__send(ends[0], room, size, STDERR_FILENO), 0);
 		if (size == sizeof(buf)) {
-			assert_int_equal(keeper__receive(ends[1], buf, sizeof(buf), &fd), 0);
+			assert_int_equal(packet__receive(ends[1], buf, sizeof(buf), &fd), 0);
 			close(fd);
 			continue;
 		}
-		assert_int_equal(keeper__receive(ends[1], buf, sizeof(buf), &fd), -EPROTO);
+		assert_int_equal(packet__receive(ends[1], buf, sizeof(buf), &fd), -EPROTO);
 		assert_int_equal(fd, -1);
 		assert_int_equal(n_descriptors(), n);
 	}
@@ -122,15 +123,15 @@ static void test_other_sizes(void **state)
 
 static void test_closed(void **state)
 {
-	struct keeper_request request = {KEEPER_CONTINUE, 0, 0};
+	struct keeper_request request = {.verb = KEEPER_CONTINUE};
 	int fd;
 
 	(void)state;
-	assert_int_equal(keeper__send(ends[0], &request, sizeof(request), -1), 0);
+	assert_int_equal(packet__send(ends[0], &request, sizeof(request), -1), 0);
 	close(ends[0]);
-	assert_int_equal(keeper__receive(ends[1], &request, sizeof(request), &fd), 0);
-	assert_int_equal(keeper__receive(ends[1], &request, sizeof(request), &fd), -EPIPE);
-	assert_int_equal(keeper__send(ends[1], &request, sizeof(request), -1), -EPIPE);
+	assert_int_equal(packet__receive(ends[1], &request, sizeof(request), &fd), 0);
+	assert_int_equal(packet__receive(ends[1], &request, sizeof(request), &fd), -EPIPE);
+	assert_int_equal(packet__send(ends[1], &request, sizeof(request), -1), -EPIPE);
 	assert_int_equal(open("/dev/null", O_RDONLY), ends[0]); /* for close_ends */
 }
 
@@ -314,7 +315,7 @@ static void test_attach_fails(void **state)
 /* Requests that no loader of ours makes. */
 static void test_unknown_verb(void **state)
 {
-	const struct keeper_request request = {99, 0, 0};
+	const struct keeper_request request = {.verb = 99};
 	struct keeper_reply reply;
 	struct keeper *keeper;
 	int fd;
@@ -322,8 +323,8 @@ static void test_unknown_verb(void **state)
 	(void)state;
 	need_kernel();
 	keeper = start_keeper();
-	assert_int_equal(keeper__send(keeper__fd(keeper), &request, sizeof(request), -1), 0);
-	assert_int_equal(keeper__receive(keeper__fd(keeper), &reply, sizeof(reply), &fd), 0);
+	assert_int_equal(packet__send(keeper__fd(keeper), &request, sizeof(request), -1), 0);
+	assert_int_equal(packet__receive(keeper__fd(keeper), &reply, sizeof(reply), &fd), 0);
 	assert_int_equal(reply.err, -EINVAL);
 	assert_int_equal(fd, -1);
 	keeper__free(keeper);

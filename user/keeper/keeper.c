@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "keeper/protocol.h"
+#include "process/packet.h"
 
 struct keeper {
 	pid_t pid;
@@ -69,10 +70,10 @@ int keeper__fd(const struct keeper *keeper)
 static int ask(struct keeper *keeper, const struct keeper_request *request,
 	       struct keeper_reply *reply)
 {
-	int fd = -1, err = keeper__send(keeper->socket, request, sizeof(*request), -1);
+	int fd = -1, err = packet__send(keeper->socket, request, sizeof(*request), -1);
 
 	if (!err)
-		err = keeper__receive(keeper->socket, reply, sizeof(*reply), &fd);
+		err = packet__receive(keeper->socket, reply, sizeof(*reply), &fd);
 	if (err)
 		return err;
 	reply->attached.reader_fd = fd;
@@ -82,7 +83,7 @@ static int ask(struct keeper *keeper, const struct keeper_request *request,
 int keeper__attach(struct keeper *keeper, uint32_t target, pid_t pid,
 		   struct keeper_attached *attached)
 {
-	const struct keeper_request request = {KEEPER_ATTACH, target, pid};
+	const struct keeper_request request = {.verb = KEEPER_ATTACH, .target = target, .pid = pid};
 	struct keeper_reply reply = {.attached = {.reader_fd = -1}};
 	int err = ask(keeper, &request, &reply);
 
@@ -92,7 +93,7 @@ int keeper__attach(struct keeper *keeper, uint32_t target, pid_t pid,
 
 int keeper__know(struct keeper *keeper, uint32_t target, pid_t pid)
 {
-	const struct keeper_request request = {KEEPER_KNOW, target, pid};
+	const struct keeper_request request = {.verb = KEEPER_KNOW, .target = target, .pid = pid};
 	struct keeper_reply reply;
 
 	return ask(keeper, &request, &reply);
@@ -100,7 +101,7 @@ int keeper__know(struct keeper *keeper, uint32_t target, pid_t pid)
 
 int keeper__reader(struct keeper *keeper, uint32_t target, int *fd)
 {
-	const struct keeper_request request = {KEEPER_READER, target, 0};
+	const struct keeper_request request = {.verb = KEEPER_READER, .target = target};
 	struct keeper_reply reply = {.attached = {.reader_fd = -1}};
 	int err = ask(keeper, &request, &reply);
 
@@ -110,7 +111,7 @@ int keeper__reader(struct keeper *keeper, uint32_t target, int *fd)
 
 int keeper__maps(struct keeper *keeper, uint32_t target, int *fd)
 {
-	const struct keeper_request request = {KEEPER_MAPS, target, 0};
+	const struct keeper_request request = {.verb = KEEPER_MAPS, .target = target};
 	struct keeper_reply reply = {.attached = {.reader_fd = -1}};
 	int err = ask(keeper, &request, &reply);
 
@@ -118,9 +119,23 @@ int keeper__maps(struct keeper *keeper, uint32_t target, int *fd)
 	return err;
 }
 
+int keeper__mapping(struct keeper *keeper, uint32_t target, uint64_t address,
+		    struct keeper_mapping *mapping)
+{
+	const struct keeper_request request = {
+		.verb = KEEPER_MAPPING, .target = target, .address = address};
+	struct keeper_reply reply = {.attached = {.reader_fd = -1}};
+	int err = ask(keeper, &request, &reply);
+
+	*mapping = reply.mapping;
+	mapping->fd = reply.attached.reader_fd;
+	return err;
+}
+
 int keeper__resend(struct keeper *keeper, uint32_t target, bool on)
 {
-	const struct keeper_request request = {on ? KEEPER_RESEND : KEEPER_RESENT, target, 0};
+	const struct keeper_request request = {.verb = on ? KEEPER_RESEND : KEEPER_RESENT,
+					       .target = target};
 	struct keeper_reply reply;
 
 	return ask(keeper, &request, &reply);
@@ -128,7 +143,7 @@ int keeper__resend(struct keeper *keeper, uint32_t target, bool on)
 
 int keeper__stop_agents(struct keeper *keeper)
 {
-	const struct keeper_request request = {KEEPER_STOP_AGENTS, 0, 0};
+	const struct keeper_request request = {.verb = KEEPER_STOP_AGENTS};
 	struct keeper_reply reply;
 
 	return ask(keeper, &request, &reply);
@@ -136,7 +151,7 @@ int keeper__stop_agents(struct keeper *keeper)
 
 int keeper__detach(struct keeper *keeper, uint32_t target)
 {
-	const struct keeper_request request = {KEEPER_DETACH, target, 0};
+	const struct keeper_request request = {.verb = KEEPER_DETACH, .target = target};
 	struct keeper_reply reply;
 
 	return ask(keeper, &request, &reply);
@@ -144,7 +159,7 @@ int keeper__detach(struct keeper *keeper, uint32_t target)
 
 int keeper__detach_all(struct keeper *keeper, struct keeper_missed *missed)
 {
-	const struct keeper_request request = {KEEPER_DETACH_ALL, 0, 0};
+	const struct keeper_request request = {.verb = KEEPER_DETACH_ALL};
 	struct keeper_reply reply = {0};
 	int err = ask(keeper, &request, &reply);
 
@@ -154,7 +169,7 @@ int keeper__detach_all(struct keeper *keeper, struct keeper_missed *missed)
 
 int keeper__continue(struct keeper *keeper, uint32_t target)
 {
-	const struct keeper_request request = {KEEPER_CONTINUE, target, 0};
+	const struct keeper_request request = {.verb = KEEPER_CONTINUE, .target = target};
 
-	return keeper__send(keeper->socket, &request, sizeof(request), -1);
+	return packet__send(keeper->socket, &request, sizeof(request), -1);
 }

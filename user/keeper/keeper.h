@@ -52,6 +52,15 @@ struct keeper_missed {
 	uint64_t values; /* changes of RSS and VMS, of any process, that agents saw late */
 };
 
+/* Executable memory of a target: a mapping, or the gap between two, which has no name. */
+struct keeper_mapping {
+	uint64_t start, end;
+	uint64_t offset; /* of start, in the file, bytes */
+	int fd;		 /* the mapped file for reading, the caller's; -1: it has none */
+	char name[256];	 /* the file's without directories, or "[vdso]"; as the kernel writes it */
+	bool is_gap;
+};
+
 struct keeper;
 
 /*
@@ -79,6 +88,13 @@ int keeper__attach(struct keeper *keeper, uint32_t target, pid_t pid,
  * @return 0; -EACCES: whose rights they are is not known; -EPIPE: the keeper has died; -errno
  */
 int keeper__reader(struct keeper *keeper, uint32_t target, int *fd);
+/*
+ * @brief Find what is mapped at an address of a target, deleted files and those of another mount
+ * namespace included: the very file that was mapped, whatever has its name now.
+ * @return 0; -ESRCH: the target has ended; -EPIPE: the keeper has died; -errno
+ */
+int keeper__mapping(struct keeper *keeper, uint32_t target, uint64_t address,
+		    struct keeper_mapping *mapping);
 /* @brief Have an agent define its ids anew. @param on false: it has done so */
 int keeper__resend(struct keeper *keeper, uint32_t target, bool on);
 /* @brief Have all agents hand over what they hold and take their hooks out. Waits for none. */

@@ -22,6 +22,8 @@
 #include "keeper/rights.h"
 #include "probes/agent/agent.h"
 #include "process/identity.h"
+#include "process/maps.h"
+#include "process/packet.h"
 #include "process/reader.h"
 #include "source/agent.h"
 #include "source/agent_file.h"
@@ -493,6 +495,59 @@ static void *sweep(void *ctx)
 	return NULL;
 }
 
+/* ------------------------------------------------------------------ mappings */
+
+struct search {
+	pid_t pid;
+	uint64_t address;
+	struct keeper_mapping *found;
+};
+
+static int look_at_mapping(const struct mapping *map, void *arg)
+{
+	struct search *search = arg;
+	struct keeper_mapping *found = search->found;
+	const char *slash;
+
+	if (map->end <= search->address) {
+		found->start = map->end > found->start ? map->end : found->start;
+		return 0;
+	}
+	if (map->start > search->address) {
+		found->end = map->start;
+		return 1;
+	}
+	*found = (struct keeper_mapping){
+		.start = map->start, .end = map->end, .offset = map->offset, .fd = -1};
+	slash = map->path[0] == '/' ? strrchr(map->path, '/') : NULL;
+	snprintf(found->name, sizeof(found->name), "%s", slash ? slash + 1 : map->path);
+	if (slash)
+		found->fd = maps__open(search->pid, map);
+	return 1;
+}
+
+static int find_mapping(struct server *server, const struct keeper_request *request,
+			struct keeper_reply *reply)
+{
+	struct kept *kept = &server->kept[request->target];
+	struct keeper_mapping *found = &reply->mapping;
+	struct search search = {kept->pid, request->address, found};
+	int err;
+
+	*found = (struct keeper_mapping){.end = UINT64_MAX, .fd = -1, .is_gap = true};
+	if (request->target >= server->n_kept || kept->pidfd < 0)
+		return -ESRCH;
+	err = maps__each(kept->pid, look_at_mapping, &search);
+	/* Its number may be another's by now. */
+	if (has_ended(kept, 0))
+		err = -ESRCH;
+	if (err < 0 && found->fd >= 0)
+		close(found->fd);
+	else
+		reply->attached.reader_fd = found->fd;
+	return err < 0 ? err : 0;
+}
+
 /* ------------------------------------------------------------------ life */
 
 static int resend(struct server *server, const struct keeper_request *request)
@@ -565,6 +620,9 @@ static bool handle(struct server *server, const struct keeper_request *request,
 	case KEEPER_MAPS:
 		reply->err = open_maps(server, request->target, &reply->attached.reader_fd);
 		return true;
+	case KEEPER_MAPPING:
+		reply->err = find_mapping(server, request, reply);
+		return true;
 	case KEEPER_CONTINUE:
 		continue_one(server, request->target);
 		return false;
@@ -607,7 +665,7 @@ _Noreturn void keeper__serve(int socket, struct kernel *kernel, const struct kee
 	server.alerts = ring_buffer__new(kernel__alerts_fd(kernel), note_alert, NULL, NULL);
 	if (!server.alerts || pthread_create(&server.sweeper, NULL, sweep, &server))
 		_exit(1); /* the loader is told by the closed socket */
-	while (!keeper__receive(socket, &request, sizeof(request), &fd)) {
+	while (!packet__receive(socket, &request, sizeof(request), &fd)) {
 		struct keeper_reply reply;
 
 		memset(&reply, 0, sizeof(reply));
@@ -616,7 +674,7 @@ _Noreturn void keeper__serve(int socket, struct kernel *kernel, const struct kee
 			close(fd); /* nothing asks for one */
 		if (!handle(&server, &request, &reply))
 			continue;
-		if (keeper__send(socket, &reply, sizeof(reply), reply.attached.reader_fd))
+		if (packet__send(socket, &reply, sizeof(reply), reply.attached.reader_fd))
 			break;
 		if (reply.attached.reader_fd >= 0)
 			close(reply.attached.reader_fd);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "keeper/protocol.h"
+#include "process/packet.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-int keeper__send(int socket, const void *packet, size_t size, int fd)
+int packet__send(int socket, const void *packet, size_t size, int fd)
 {
 	union {
 		struct cmsghdr header;
@@ -30,7 +30,7 @@ int keeper__send(int socket, const void *packet, size_t size, int fd)
 	return 0;
 }
 
-int keeper__receive(int socket, void *packet, size_t size, int *fd)
+int packet__receive(int socket, void *packet, size_t size, int *fd)
 {
 	union {
 		struct cmsghdr header;
