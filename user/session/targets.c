@@ -191,6 +191,8 @@ static int check_process(struct session *session, const struct target *target)
 			err = agent_check__process(in, &why);
 		if (err < 0)
 			log_refusal(target, &why, err);
+		else
+			err = 0;
 	}
 	interpreter__free(in);
 	return err;
