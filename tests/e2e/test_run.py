@@ -160,7 +160,7 @@ def test_pikos_run_default_files(context):
         check(harness.is_mode(context.path(name), 0o600), f"the mode of {name}")
 
 
-@test(vm=True)
+@test()
 def test_pikos_run_focused_on(context):
     script = context.write("script.py", SCRIPT)
     context.pikos_run("functions", script, "--recording", "csv", "--focused-on=gcd", "-o",
@@ -271,7 +271,7 @@ def check_ran(context, command, script, name="a.csv", status=0, **options):
     return tracer, rows
 
 
-@test(vm=True)
+@test()
 def test_run_python(context):
     """From the interpreter's first instruction; stdout is the program's own."""
     script = context.write("script.py", SCRIPT)
@@ -404,9 +404,10 @@ def handler(number, frame):
 
 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
     signal.signal(number, handler)
+pause = stage.waker()
 stage.ready()
 while True:
-    signal.pause()
+    pause()
 """ % harness.WORKLOADS
 
 
@@ -442,7 +443,7 @@ def test_run_signal_kills_program(context):
 def test_run_terminal_interrupt(context):
     """Ctrl-C goes to the whole group: the program decides, the tracer waits for it."""
     script = context.write("interrupted.py", """
-import sys, signal
+import sys
 sys.path.insert(0, %r)
 import stage
 
@@ -450,9 +451,10 @@ def cleaning():
     stage.wait_go()
 
 try:
+    pause = stage.waker()
     stage.ready()
     while True:
-        signal.pause()
+        pause()
 except KeyboardInterrupt:
     stage.ready("interrupted")
     cleaning()

@@ -8,6 +8,7 @@ they are missing the workload runs alone, without waiting.
 
 import os
 import pickle
+import signal
 
 
 def _descriptor(name):
@@ -27,6 +28,15 @@ def wait_go():
     fd = _descriptor("GO")
     if fd is not None and not os.read(fd, 1):
         os._exit(99)
+
+
+def waker():
+    """Return a function that waits until a handler of Python's has run, one that ran since this
+    call included: signal.pause() would wait for another signal then."""
+    wakes, woken = os.pipe()
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(woken)
+    return lambda: os.read(wakes, 1)
 
 
 def result(findings):
