@@ -17,7 +17,7 @@ from test_oracle import BIG, CASES
 AGENT_CASES = """c_builtins c_methods c_slots c_exceptions c_generators c_contexts classes_of_c
 late_free one_line many_lines programs""".split()
 ALL_CASES = AGENT_CASES + CASES
-BRIEF_CASES = "c_methods generators exceptions threads one_line".split()
+BRIEF_CASES = "c_methods generators one_line".split()
 
 MODES = {
     "functions": ("functions", "functions", ("--c-calls",)),
@@ -125,7 +125,7 @@ def trace_cases(context, interpreter, mode, place, scratch, cases, expected):
                      sections(expected), f"{interpreter.name}, {mode}")
 
 
-RUN_CASES = [*BRIEF_CASES, "exec"]
+RUN_CASES = [*BRIEF_CASES, "exec", "exceptions", "threads"]
 
 
 def compare_run(context, interpreter, mode, cases=RUN_CASES):

@@ -294,7 +294,7 @@ def test_many_attaches_at_once(context):
         same(cut(events(read_csv(context.path(f"{pid}.csv"), "functions"))), expected, str(pid))
 
 
-@test(vm=True)
+@test()
 def test_lines_and_functions_at_once(context):
     """A tracer of lines and one of functions on one process: the semaphore trick and the real
     line probe do not disturb each other, whoever comes or goes first."""
