@@ -13,6 +13,7 @@ __weak const volatile bool has_attach_cookie = false; /* bpf_get_attach_cookie, 
 __weak const volatile bool has_task_btf = false;      /* bpf_get_current_task_btf, 5.11 */
 __weak const volatile bool has_percpu_rss = false;    /* mm->rss_stat[] of percpu_counter, 6.2 */
 __weak const volatile bool has_adjacent_rss = false;  /* its counters allocated as one array, 6.6 */
+__weak const volatile bool has_spin_lock = false;     /* in tracing programs, 5.15 */
 __weak const volatile __u32 n_possible_cpus = 1;
 
 /*

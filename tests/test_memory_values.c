@@ -23,15 +23,26 @@
 static struct kernel *kernel;
 static struct memory_values *values;
 
+/* What a kernel may lack, for which there is something else. */
+static const enum feature locks = FEATURE_SPIN_LOCK, unlocked = FEATURE_MMAP_LOCK;
+
+/* @param state the feature that is not to be used, or NULL */
 static int set_up(void **state)
 {
 	const struct kernel_config config = {.agent = true, .memory = true, .buffer_size = SMALL};
+	const enum feature *lacking = *state;
+	struct kernel_error error = {{0}, {0}};
+	bool found[N_FEATURES];
 
-	(void)state;
 	if (geteuid())
 		return 0;
 	alarm(DEADLINE);
-	kernel = traced__kernel(&config);
+	assert_int_equal(features__find(found), 0);
+	if (lacking)
+		found[*lacking] = false;
+	kernel = kernel__new(&config, found, &error);
+	if (!kernel)
+		fail_msg("cannot load: %s %s", error.text, error.hint);
 	values = memory_values__new(kernel);
 	return values ? 0 : -1;
 }
@@ -385,12 +396,24 @@ static void test_only_to_be_read(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST_WITHOUT(name, feature)                                                              \
+	{                                                                                        \
+#name "_without_" #feature, name, set_up, tear_down, (void *)(uintptr_t)&feature \
+	}
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_everything), TEST(test_threads),	   TEST(test_others),
-		TEST(test_several),    TEST(test_only_to_be_read),
+		TEST(test_everything),
+		TEST(test_threads),
+		TEST(test_others),
+		TEST(test_several),
+		TEST(test_only_to_be_read),
+		TEST_WITHOUT(test_everything, unlocked),
+		TEST_WITHOUT(test_threads, unlocked),
+		TEST_WITHOUT(test_everything, locks),
+		TEST_WITHOUT(test_threads, locks),
+		TEST_WITHOUT(test_others, locks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,9 @@ const struct feature_info features__table[N_FEATURES] = {
 	[FEATURE_TASK_BTF] = {"bpf_get_current_task_btf", "5.11",
 			      "read a task's fields directly; else by copies", false},
 	[FEATURE_MISSES] = {"recursion_misses", "5.12", "count programs that did not run", false},
+	[FEATURE_SPIN_LOCK] = {"bpf_spin_lock in tracing programs", "5.15",
+			       "keep RSS for the agent right while CPUs race; else repair it",
+			       false},
 	[FEATURE_COOKIE] = {"bpf_get_attach_cookie", "5.15",
 			    "tell probe sites apart; else by address", false},
 	[FEATURE_PERCPU_ELEMENT] = {"bpf_map_lookup_percpu_elem", "5.19",
@@ -174,6 +177,7 @@ int features__find(bool found[N_FEATURES])
 	if (can_load()) {
 		found[FEATURE_MEMCG] = has_helper(BPF_FUNC_ktime_get_coarse_ns);
 		found[FEATURE_TASK_BTF] = has_helper(BPF_FUNC_get_current_task_btf);
+		found[FEATURE_SPIN_LOCK] = has_helper(BPF_FUNC_spin_lock);
 		found[FEATURE_COOKIE] = has_helper(BPF_FUNC_get_attach_cookie);
 		found[FEATURE_PERCPU_ELEMENT] = has_helper(BPF_FUNC_map_lookup_percpu_elem);
 	}

@@ -55,6 +55,7 @@ static void set_knobs(struct kernel *kernel, const struct kernel_config *config,
 	knobs->has_task_btf = found[FEATURE_TASK_BTF];
 	knobs->has_percpu_rss = found[FEATURE_PERCPU_RSS];
 	knobs->has_adjacent_rss = found[FEATURE_ADJACENT_RSS];
+	knobs->has_spin_lock = found[FEATURE_SPIN_LOCK];
 	knobs->n_possible_cpus = kernel->n_cpus;
 	knobs->emit_memory = config->memory;
 	knobs->emit_to_perf = config->transport == KERNEL_PERF_BUFFER;
