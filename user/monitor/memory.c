@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "monitor/internal.h"
 #include "monitor/text.h"
+#include "symbols/native.h"
 
 /* clang-format off */
 #define TEXT(string) {.data = string, .len = sizeof(string) - 1, .flags = PIKOS_TEXT_PLAIN | PIKOS_TEXT_ASCII}
@@ -40,6 +42,7 @@ struct memory_rows {
 	struct frames *known;
 	struct frame frames[WIRE_MAX_FRAMES];
 	struct cell_text address, stack, native;
+	struct native *names; /* of C functions; NULL: none */
 };
 
 struct memory_rows *memory_rows__new(const struct monitor_config *config)
@@ -49,6 +52,7 @@ struct memory_rows *memory_rows__new(const struct monitor_config *config)
 	if (!rows)
 		return NULL;
 	rows->known = frames__new(config->symbols, config->qualified);
+	rows->names = config->native;
 	if (rows->known)
 		return rows;
 	free(rows);
@@ -168,19 +172,45 @@ static const struct pikos_text *stack_text(struct memory_rows *rows,
 	return end(&rows->stack);
 }
 
+static int append_native(struct memory_rows *rows, uint32_t target, uint64_t address,
+			 bool is_return)
+{
+	const struct pikos_text *name;
+	char digits[24];
+
+	if (!rows->names) {
+		snprintf(digits, sizeof(digits), "0x%" PRIx64, address);
+		return append_words(&rows->native, digits);
+	}
+	name = native__name(rows->names, target, address, is_return);
+	return name ? append(&rows->native, name->data, name->len) : -ENOMEM;
+}
+
+/* Outermost first, as the Python stack, below which they belong. */
 static const struct pikos_text *native_text(struct memory_rows *rows,
 					    const struct memory_event *event)
 {
-	char digits[24];
-
 	begin(&rows->native);
 	for (uint32_t i = event->n_native; i-- > 0;) {
-		snprintf(digits, sizeof(digits), "%s0x%" PRIx64, rows->native.text.len ? ";" : "",
-			 event->native[i]);
-		if (append_words(&rows->native, digits))
+		if (rows->native.text.len && append(&rows->native, ";", 1))
+			return NULL;
+		if (append_native(rows, event->target, event->native[i], i > 0))
 			return NULL;
 	}
 	return end(&rows->native);
+}
+
+/* What is mapped where has changed. */
+static void tell_names(struct native *names, const struct memory_event *event)
+{
+	if (event->type == WIRE_MMAP && event->prot & PROT_EXEC)
+		native__mapped(names, event->target, event->address, event->size);
+	else if (event->type == WIRE_MMAP || event->type == WIRE_MUNMAP)
+		native__changed(names, event->target, event->address, event->size);
+	else if (event->type == WIRE_MREMAP) {
+		native__changed(names, event->target, event->old_address, event->old_size);
+		native__changed(names, event->target, event->address, event->size);
+	}
 }
 
 /* ------------------------------------------------------------------ rows */
@@ -320,6 +350,8 @@ int monitor__handle_memory(struct monitor *monitor, const struct wire_memory *me
 	source->next_seq++;
 	event = event_of(monitor, source, memory);
 	add_stack(monitor, memory, size, &event);
+	if (monitor->memory->names)
+		tell_names(monitor->memory->names, &event);
 	if (monitor->config.consumer)
 		return consume(monitor, &event);
 	return record(monitor, source, &event);

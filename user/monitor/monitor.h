@@ -27,6 +27,8 @@
 
 struct monitor;
 
+struct native;
+
 struct monitor_config {
 	const struct pikos_record_type *type; /* borrowed */
 	struct pikos_filters *filters;	      /* borrowed; may be NULL */
@@ -36,7 +38,8 @@ struct monitor_config {
 	/* The monitor of memory: who takes its events in place of records; borrowed, NULL: records
 	 */
 	const struct memory_consumer *consumer;
-	bool qualified; /* the monitor of memory: co_qualname for co_name */
+	bool qualified;	       /* the monitor of memory: co_qualname for co_name */
+	struct native *native; /* the same: names of C frames; borrowed, NULL: addresses */
 };
 
 struct monitor *monitor__new(const struct monitor_config *config);

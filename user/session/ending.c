@@ -96,6 +96,9 @@ static void report(struct session *session, const struct monitor_totals *totals)
 			 totals->losses[i].reason);
 	if (totals->n_losses && !strcmp(totals->losses[0].reason, "buffer full"))
 		log_hint("a larger --buffer-size, a --focused-on or --lossless keeps them");
+	if (session->native && native__unresolved(session->native))
+		log_warn("%" PRIu64 " C frames have no name: libbcc did not survive a file",
+			 native__unresolved(session->native));
 	if (late)
 		log_warn("%" PRIu64 " records were written after younger ones", late);
 	if (session->options->verbose)

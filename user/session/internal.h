@@ -23,6 +23,7 @@
 #include "session/output.h"
 #include "session/program.h"
 #include "session/rules.h"
+#include "symbols/native.h"
 #include "symbols/symbols.h"
 #include "transport/transport.h"
 
@@ -54,6 +55,7 @@ struct session {
 	int n_descriptors;
 	struct transport *transport;
 	struct symbols *symbols;
+	struct native *native; /* --native: names of C functions */
 	struct monitor *monitor;
 	const struct memory_consumer *consumer; /* NULL: events become records */
 	struct program *program;		/* run mode */

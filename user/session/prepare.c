@@ -160,6 +160,46 @@ static int load(struct session *session)
 	return err;
 }
 
+static int find_mapping(void *ctx, uint32_t target, uint64_t address,
+			struct native_mapping *mapping)
+{
+	struct session *session = ctx;
+	struct keeper_mapping found;
+	int err = keeper__mapping(session->keeper, target, address, &found);
+
+	if (err)
+		return err;
+	*mapping = (struct native_mapping){
+		.start = found.start,
+		.end = found.end,
+		.offset = found.offset,
+		.fd = found.fd,
+		.is_gap = found.is_gap,
+	};
+	memcpy(mapping->name, found.name, sizeof(mapping->name));
+	return 0;
+}
+
+/* After the keeper, which would hold the helper's socket open; while we have the rights. */
+static int start_native(struct session *session)
+{
+	char why[200];
+	int err;
+
+	if (!session->options->native)
+		return 0;
+	session->native = native__start(why, sizeof(why));
+	if (session->native) {
+		native__set_source(session->native, find_mapping, session);
+		return 0;
+	}
+	err = -errno;
+	log_cannot("name", "C functions", *why ? why : error_words(err));
+	if (err == -ENOENT)
+		log_hint("--native needs libbcc: apt-get install libbpfcc");
+	return err;
+}
+
 static bool interrupted(void *ctx)
 {
 	(void)ctx;
@@ -176,6 +216,7 @@ static int connect_stations(struct session *session)
 		.qualified = session->options->qualified,
 		.max_records = session->options->max_records,
 		.consumer = session->consumer,
+		.native = session->native,
 	};
 	const struct kernel *kernel = session->kernel;
 	int err;
@@ -247,6 +288,8 @@ int session__prepare(struct session *session)
 	err = check_pid_namespace();
 	if (!err)
 		err = load(session);
+	if (!err)
+		err = start_native(session);
 	if (!err)
 		err = targets__open(session);
 	if (!err)

@@ -136,6 +136,7 @@ static void outlive_program(struct session *session)
 static void session_free(struct session *session)
 {
 	monitor__free(session->monitor);
+	native__free(session->native);
 	symbols__free(session->symbols);
 	transport__free(session->transport);
 	/* A program that was not let go holds the keeper's socket, and the keeper waits for it. */

@@ -529,6 +529,8 @@ static void look_at_program(struct session *session)
 	if (change != PROGRAM_STOPPED || session->wire[0].execs == target->execs)
 		return;
 	target->execs = session->wire[0].execs;
+	if (session->native)
+		native__changed(session->native, 0, 0, UINT64_MAX);
 	if (session->failure || session->detached || !attach(session, 0))
 		continue_target(session, 0);
 	else

@@ -30,6 +30,8 @@ struct ranges { /* of a target, by address */
 	size_t n, room;
 };
 
+#define MAX_FILES 128 /* that wait for the helper */
+
 /* What makes two mappings one for the helper: the very file, and the part of it. */
 struct library {
 	dev_t dev;
@@ -37,7 +39,7 @@ struct library {
 	off_t size;
 	struct timespec mtime, ctime;
 	uint64_t offset, len;
-	bool sent; /* the helper has it */
+	int fd; /* until the helper has it: -1 */
 };
 
 struct name {
@@ -56,7 +58,7 @@ struct native {
 	void *ctx;
 	struct ranges ranges[WIRE_MAX_TARGETS];
 	struct library libraries[NATIVE_MAX_LIBRARIES];
-	uint32_t n_libraries;
+	uint32_t n_libraries, n_files; /* n_files: that wait for the helper */
 	struct name *buckets[NATIVE_MAX_NAMES / 4];
 	size_t n_names;
 	struct pikos_text *last; /* of what is not remembered */
@@ -147,6 +149,8 @@ void native__free(struct native *native)
 		;
 	forget_names(native);
 	free(native->last);
+	for (uint32_t i = 0; i < native->n_libraries; i++)
+		close_file(native, &native->libraries[i]);
 	for (size_t i = 0; i < WIRE_MAX_TARGETS; i++)
 		free(native->ranges[i].all);
 	free(native);
@@ -163,10 +167,20 @@ uint64_t native__unresolved(const struct native *native)
 	return native->unresolved;
 }
 
+static void close_file(struct native *native, struct library *library)
+{
+	if (library->fd < 0)
+		return;
+	close(library->fd);
+	library->fd = -1;
+	native->n_files--;
+}
+
 /* @return 0 with reply; -ENOENT: no symbol; -EPIPE: the helper is dead */
-static int ask_helper(struct native *native, const struct range *range, uint64_t address, int fd,
+static int ask_helper(struct native *native, const struct range *range, uint64_t address,
 		      struct native_reply *reply)
 {
+	struct library *library = &native->libraries[range->library];
 	const struct native_request request = {
 		.library = range->library,
 		.start = range->start,
@@ -180,7 +194,8 @@ static int ask_helper(struct native *native, const struct range *range, uint64_t
 		native->unresolved++;
 		return -EPIPE;
 	}
-	err = packet__send(native->socket, &request, sizeof(request), fd);
+	err = packet__send(native->socket, &request, sizeof(request), library->fd);
+	close_file(native, library);
 	if (!err)
 		err = receive(native->socket, reply, sizeof(*reply));
 	if (err) {
@@ -199,23 +214,29 @@ static bool same_time(struct timespec a, struct timespec b)
 	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
 }
 
+/* Takes the file over. */
 static uint32_t library_of(struct native *native, const struct native_mapping *mapping)
 {
 	struct library *library;
 	struct stat st;
 
-	if (mapping->fd < 0 || fstat(mapping->fd, &st))
+	if (mapping->fd < 0)
 		return NO_LIBRARY;
+	if (fstat(mapping->fd, &st))
+		goto out;
 	for (uint32_t i = 0; i < native->n_libraries; i++) {
 		library = &native->libraries[i];
 		if (library->dev == st.st_dev && library->ino == st.st_ino &&
 		    library->size == st.st_size && same_time(library->mtime, st.st_mtim) &&
 		    same_time(library->ctime, st.st_ctim) && library->offset == mapping->offset &&
-		    library->len == mapping->end - mapping->start)
+		    library->len == mapping->end - mapping->start) {
+			close(mapping->fd);
 			return i;
+		}
 	}
 	if (native->n_libraries == NATIVE_MAX_LIBRARIES)
-		return NO_LIBRARY;
+		goto out;
+	native->n_files++;
 	native->libraries[native->n_libraries] = (struct library){
 		.dev = st.st_dev,
 		.ino = st.st_ino,
@@ -224,8 +245,12 @@ static uint32_t library_of(struct native *native, const struct native_mapping *m
 		.ctime = st.st_ctim,
 		.offset = mapping->offset,
 		.len = mapping->end - mapping->start,
+		.fd = mapping->fd,
 	};
 	return native->n_libraries++;
+out:
+	close(mapping->fd);
+	return NO_LIBRARY;
 }
 
 /* @return the first range that ends behind the address */
@@ -292,23 +317,13 @@ static struct range *add_range(struct ranges *ranges, const struct range *range)
 	return &ranges->all[at];
 }
 
-/* The helper learns a file with the first address that is asked for in it. */
-static void introduce(struct native *native, const struct range *range, uint64_t address, int fd)
-{
-	struct native_reply reply;
-
-	if (range->library == NO_LIBRARY || native->libraries[range->library].sent)
-		return;
-	native->libraries[range->library].sent = true;
-	ask_helper(native, range, address, fd, &reply);
-}
-
 /* @return NULL: nothing is known, or no memory */
 static struct range *range_of(struct native *native, uint32_t target, uint64_t address)
 {
 	struct ranges *ranges = &native->ranges[target];
 	size_t at = place_of(ranges, address);
 	struct native_mapping mapping;
+	struct native_reply reply;
 	struct range range = {0};
 
 	if (at < ranges->n && ranges->all[at].start <= address)
@@ -322,13 +337,19 @@ static struct range *range_of(struct native *native, uint32_t target, uint64_t a
 	range.library = mapping.is_gap ? NO_LIBRARY : library_of(native, &mapping);
 	memcpy(range.name, mapping.name, sizeof(range.name));
 	range.name[sizeof(range.name) - 1] = '\0';
-	introduce(native, &range, address, mapping.fd);
-	if (mapping.fd >= 0)
-		close(mapping.fd);
+	if (native->n_files > MAX_FILES)
+		ask_helper(native, &range, address, &reply);
 	/* A source that contradicts itself must not lead into a loop. */
 	if (range.start > address || range.end <= address)
 		return NULL;
 	return add_range(ranges, &range);
+}
+
+void native__mapped(struct native *native, uint32_t target, uint64_t start, uint64_t size)
+{
+	native__changed(native, target, start, size);
+	if (target < WIRE_MAX_TARGETS)
+		range_of(native, target, start);
 }
 
 /* ------------------------------------------------------------------ names */
@@ -354,7 +375,7 @@ static struct pikos_text *make_text(struct native *native, const struct range *r
 	}
 	/* A call may be its function's last instruction. */
 	if (range->library != NO_LIBRARY)
-		err = ask_helper(native, range, address - is_return, -1, &reply);
+		err = ask_helper(native, range, address - is_return, &reply);
 	if (!err)
 		snprintf(words, sizeof(words), "%s%s+0x%" PRIx64 " [%s]", reply.symbol,
 			 strlen(reply.symbol) == sizeof(reply.symbol) - 1 ? "..." : "",

@@ -62,6 +62,12 @@ const struct pikos_text *native__name(struct native *native, uint32_t target, ui
 /* @brief Something was mapped or unmapped there; start 0, size UINT64_MAX: all (exec). */
 void native__changed(struct native *native, uint32_t target, uint64_t start, uint64_t size);
 
+/*
+ * @brief Something that can run was mapped: look at it now, the process may be gone when its name
+ * is asked for.
+ */
+void native__mapped(struct native *native, uint32_t target, uint64_t start, uint64_t size);
+
 /* @brief How many addresses were asked for in vain since the helper died. 0: it lives. */
 uint64_t native__unresolved(const struct native *native);
 
