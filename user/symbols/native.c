@@ -88,6 +88,15 @@ static int receive(int socket, void *packet, size_t size)
 	return err;
 }
 
+static void close_file(struct native *native, struct library *library)
+{
+	if (library->fd < 0)
+		return;
+	close(library->fd);
+	library->fd = -1;
+	native->n_files--;
+}
+
 static void bury_helper(struct native *native)
 {
 	if (native->socket >= 0)
@@ -165,15 +174,6 @@ void native__set_source(struct native *native, native_source source, void *ctx)
 uint64_t native__unresolved(const struct native *native)
 {
 	return native->unresolved;
-}
-
-static void close_file(struct native *native, struct library *library)
-{
-	if (library->fd < 0)
-		return;
-	close(library->fd);
-	library->fd = -1;
-	native->n_files--;
 }
 
 /* @return 0 with reply; -ENOENT: no symbol; -EPIPE: the helper is dead */
