@@ -40,7 +40,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # ---------------------------------------------------------------- kernel side
-$(B)/bpf/%.bpf.o: bpf/%.bpf.c
+$(B)/%.bpf.o: %.bpf.c
 	$(call say,BPF,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall $(if $(CI),-Werror) \
@@ -86,6 +86,8 @@ $(B)/asan/%.o: %.c
 
 $(B)/asan/libpikos.a: $(ASAN_OBJ)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/tests/test_walk: | $(B)/tests/walk.bpf.o
 
 $(B)/tests/test_%: $(B)/asan/tests/test_%.o $(B)/asan/libpikos.a
 	$(call say,LINK,$@)

@@ -1,12 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What `make bench` compares with: the floor. Included by the Makefile.
 
-$(B)/tests/bench/floor.bpf.o: tests/bench/floor.bpf.c
-	$(call say,BPF,$<)
-	@mkdir -p $(@D)
-	$(Q)$(CLANG) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH) -Wall $(if $(CI),-Werror) \
-		-MMD -MP -I. -I/usr/include/$(TRIPLET) -c $< -o $@
-
 $(B)/tests/bench/floor: $(B)/tests/bench/floor.o $(B)/libpikos.a
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
