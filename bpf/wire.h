@@ -151,6 +151,7 @@ struct wire_frame {
 #define WIRE_STACK_NATIVE     8	 /* the thread runs no Python, or none is known of it */
 #define WIRE_STACK_UNKNOWN    16 /* an interpreter without a table of offsets */
 #define WIRE_STACK_OUTSIDE    32 /* done by another process or by the kernel itself */
+#define WIRE_FINALIZING	      64 /* the interpreter is ending itself: no flag of the stack */
 
 /*
  * n_frames struct wire_frame follow, then n_native addresses (u64, innermost first). The buffer's

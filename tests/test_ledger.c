@@ -120,7 +120,7 @@ static void start_with(uint64_t rss)
 {
 	const struct memory_start start = {.attached = now, .read_from = now, .rss = {0, rss}};
 
-	ledger__start(ledger, &start, now, false);
+	ledger__start(ledger, &start, false);
 }
 
 static int setup(void **state)
@@ -396,7 +396,8 @@ static void counts_once_what_happens_while_maps_are_read(void **state)
 		teardown(NULL);
 		setup(NULL);
 		now = start.attached;
-		ledger__start(ledger, &start, now + 100, false);
+		ledger__start(ledger, &start, false);
+		ledger__start_ends(ledger, now + 100);
 		ledger__start_range(ledger, at(0), at(10));
 		/* Mapped at 20: in the maps or not; unmapped at 30: in them still, or no more. */
 		if (in_maps & 1)
@@ -466,7 +467,7 @@ static void tells_a_program_s_startup_apart(void **state)
 	struct stacks *stacks = ledger__stacks(ledger);
 
 	(void)state;
-	ledger__start(ledger, &start, now, true);
+	ledger__start(ledger, &start, true);
 	for (int i = 0; i < 2; i++) {
 		struct memory_event e = event(WIRE_MMAP, 1);
 

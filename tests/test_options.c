@@ -459,6 +459,48 @@ static void test_sources(void **state)
 	    "cannot use '--c-calls' with '--transport perfbuf': it needs the ring buffer", "auto");
 }
 
+static void test_summaries(void **state)
+{
+	struct options *o = good("pikos-trace memory --summary --interval 500ms -p 1");
+
+	(void)state;
+	assert_true(o->summary);
+	assert_int_equal(o->interval_ns, 500000000);
+	assert_int_equal(o->top, 20);
+	assert_string_equal(options__record_type(o), "memory_summary");
+	options__free(o);
+	o = good("pikos-trace memory --leaks -o x.csv -p 1,2");
+	assert_true(o->summary && o->leaks);
+	assert_int_equal(o->top, 0);
+	assert_string_equal(o->fields, "+pid");
+	options__free(o);
+	o = good("pikos-trace memory --summary --top 0 --filter section=line -p 1");
+	assert_int_equal(o->top, 0);
+	options__free(o);
+	o = good("pikos-trace memory -p 1");
+	assert_string_equal(options__record_type(o), "memory");
+	options__free(o);
+	bad("pikos-trace --summary -p 1", "cannot use '--summary': the monitor is functions",
+	    "memory");
+	bad("pikos-trace lines --leaks -p 1", "cannot use '--leaks': the monitor is lines",
+	    "memory");
+	bad("pikos-trace memory --interval 1 -p 1", "cannot use '--interval': there is no summary",
+	    "--summary");
+	bad("pikos-trace memory --top 5 -p 1", "cannot use '--top': there is no summary",
+	    "--summary");
+	bad("pikos-trace memory --summary --stacks -p 1",
+	    "cannot use '--stacks' with '--summary': it is of records", "leave");
+	bad("pikos-trace memory --leaks --max-records 5 -p 1",
+	    "cannot use '--max-records' with '--leaks': it is of records", "leave");
+	bad("pikos-trace memory --leaks --interval 1 -p 1",
+	    "cannot use '--interval' with '--leaks': what is held at the end is known at the end",
+	    "--summary --interval");
+	bad("pikos-trace memory --summary --interval 10ms -p 1",
+	    "cannot use '--interval 10ms': not within 100ms to 8760h", "--help");
+	bad("pikos-trace memory --summary --filter type=mmap -p 1",
+	    "cannot filter by 'type=mmap': memory_summary has no such field", "section");
+}
+
 static void test_delimiters(void **state)
 {
 	static const char *const refused[] = {"''", ";;",   "\"",   "\n",
@@ -846,6 +888,7 @@ int main(void)
 		cmocka_unit_test(test_numbers_in_range),
 		cmocka_unit_test(test_conflicts),
 		cmocka_unit_test(test_sources),
+		cmocka_unit_test(test_summaries),
 		cmocka_unit_test(test_delimiters),
 		cmocka_unit_test(test_records),
 		cmocka_unit_test(test_too_many_filters),

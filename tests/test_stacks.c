@@ -63,7 +63,7 @@ static const struct stack_sum *sum_at(struct stacks *stacks, struct stack_sum *s
 static int64_t own(struct stacks *stacks, uint32_t node, enum stacks_by by)
 {
 	struct stack_sum *sums;
-	int64_t n = stacks__sum(stacks, by, NULL, 0, &sums);
+	int64_t n = stacks__sum(stacks, by, NULL, NULL, &sums);
 	int64_t mapped = sum_at(stacks, sums, n, node, by)->own.mapped;
 
 	free(sums);
@@ -73,7 +73,7 @@ static int64_t own(struct stacks *stacks, uint32_t node, enum stacks_by by)
 static int64_t inclusive(struct stacks *stacks, uint32_t node, enum stacks_by by)
 {
 	struct stack_sum *sums;
-	int64_t n = stacks__sum(stacks, by, NULL, 0, &sums);
+	int64_t n = stacks__sum(stacks, by, NULL, NULL, &sums);
 	int64_t mapped = sum_at(stacks, sums, n, node, by)->inclusive.mapped;
 
 	free(sums);
@@ -146,25 +146,32 @@ static void counts_a_recursion_once(void **state)
 static void sums_up_since_a_moment(void **state)
 {
 	struct stacks *stacks = stacks__new(0, 0);
-	uint32_t a = FIND(stacks, 1, 1), b, n_since;
-	struct stack_bytes *since;
+	uint32_t a = FIND(stacks, 1, 1), b;
+	struct stacks_moment since, until;
 	struct stack_sum *sums;
 	int64_t n;
 
 	(void)state;
 	*stacks__bytes(stacks, a) = (struct stack_bytes){10, 2, 8, 1};
-	since = stacks__save(stacks, &n_since);
-	assert_non_null(since);
+	assert_int_equal(stacks__save(stacks, &since), 0);
 	b = FIND(stacks, 1, 1, 2, 2);
 	*stacks__bytes(stacks, a) = (struct stack_bytes){15, 12, 8, 5};
 	stacks__bytes(stacks, b)->mapped = 3;
-	n = stacks__sum(stacks, STACKS_BY_LINE, since, n_since, &sums);
+	n = stacks__sum(stacks, STACKS_BY_LINE, &since, NULL, &sums);
 	assert_int_equal(sum_at(stacks, sums, n, a, STACKS_BY_LINE)->own.mapped, 5);
 	assert_int_equal(sum_at(stacks, sums, n, a, STACKS_BY_LINE)->own.unmapped, 10);
 	assert_int_equal(sum_at(stacks, sums, n, a, STACKS_BY_LINE)->own.released, 4);
 	assert_int_equal(sum_at(stacks, sums, n, a, STACKS_BY_LINE)->inclusive.mapped, 8);
 	free(sums);
-	free(since);
+	/* And what had been until a moment. */
+	assert_int_equal(stacks__save(stacks, &until), 0);
+	stacks__bytes(stacks, a)->mapped = 1000;
+	FIND(stacks, 3, 3);
+	n = stacks__sum(stacks, STACKS_BY_LINE, &since, &until, &sums);
+	assert_int_equal(sum_at(stacks, sums, n, a, STACKS_BY_LINE)->own.mapped, 5);
+	free(sums);
+	free(until.bytes);
+	free(since.bytes);
 	stacks__free(stacks);
 }
 

@@ -75,9 +75,9 @@ static void unmap(int line, int page, int n, int touched)
 	ledger__take(ledger, &e);
 }
 
-static struct summary_share write_summary(uint64_t rss, uint64_t vms, bool since_last)
+static struct summary_share write_summary(uint64_t rss, uint64_t vms, bool is_end)
 {
-	const struct summary_moment moment = {now, rss * PAGE, vms * PAGE, since_last};
+	const struct summary_moment moment = {now, rss * PAGE, vms * PAGE, is_end};
 	struct summary_share share;
 
 	assert_int_equal(summary__write(summary, &moment, &share), 0);
@@ -134,7 +134,7 @@ static int setup_with(uint32_t top, bool leaks)
 	assert_int_equal(pikos_record_type__init(&type, "memory_summary", NULL), 0);
 	assert_int_equal(pikos_recorder__prepare(list, &type), 0);
 	ledger = ledger__new(0);
-	ledger__start(ledger, &start, START, false);
+	ledger__start(ledger, &start, false);
 	ledger__start_range(ledger, BASE - 30 * PAGE, BASE);
 	summary = summary__new(&whole, ledger, 77);
 	assert_non_null(summary);
@@ -164,7 +164,7 @@ static void tells_lines_functions_and_stacks(void **state)
 	map(21, 0, 10, 8);
 	map(22, 20, 5, 5);
 	unmap(25, 20, 5, 5);
-	share = write_summary(28, 40, false);
+	share = write_summary(28, 40, true);
 	check(find(0, "line", "own", "work", 21), 10, 0, 8, 8);
 	check(find(0, "line", "own", "work", 22), 5, 5, 5, 0);
 	check(find(0, "line", "inclusive", "main", 10), 15, 5, 13, 8);
@@ -194,13 +194,13 @@ static void says_what_is_not_explained(void **state)
 	(void)state;
 	map(21, 0, 10, 8);
 	/* Two pages of the stack, and one that nobody told of. */
-	share = write_summary(31, 42, false);
+	share = write_summary(31, 42, true);
 	check(find(0, "total", "", "stack growth", -1), 2, 0, 0, 0);
 	assert_int_equal(share.growth, 11 * PAGE);
 	assert_int_equal(share.explained, 8 * PAGE);
 	/* What the start gives back hides no growth. */
 	unmap(21, -30, 10, 6);
-	share = write_summary(25, 32, false);
+	share = write_summary(25, 32, true);
 	assert_int_equal(share.growth, 11 * PAGE);
 	assert_int_equal(share.explained, 8 * PAGE);
 }
@@ -211,12 +211,12 @@ static void tells_what_has_grown_since(void **state)
 
 	(void)state;
 	map(21, 0, 10, 8);
-	write_summary(28, 40, true);
+	write_summary(28, 40, false);
 	check(find(0, "line", "own", "work", 21), 10, 0, 8, 8);
 	first = pikos_recorder__list_count(list);
 	map(22, 20, 3, 3);
 	unmap(25, 0, 10, 8);
-	write_summary(23, 33, true);
+	write_summary(23, 33, false);
 	check(find(first, "line", "own", "work", 21), 0, 10, 0, -8);
 	check(find(first, "line", "own", "work", 22), 3, 0, 3, 3);
 	check(find(first, "total", "", "<start>", -1), 0, 0, 0, 0);
@@ -224,10 +224,10 @@ static void tells_what_has_grown_since(void **state)
 	assert_int_equal(value(find(first, "total", "", "growth", -1), "fromMs")->i, 2);
 	/* The line that grew comes first. */
 	first = pikos_recorder__list_count(list);
-	write_summary(23, 33, true);
+	write_summary(23, 33, false);
 	assert_null(find(first, "line", "own", "work", 21));
 	/* All of it, whatever was told between. */
-	write_summary(23, 33, false);
+	write_summary(23, 33, true);
 	check(find(first, "line", "own", "work", 21), 10, 10, 8, 0);
 }
 
@@ -241,7 +241,7 @@ static void shows_the_top_sorted(void **state)
 	map(21, 0, 10, 3);
 	map(23, 20, 10, 1);
 	map(25, 40, 10, 9);
-	write_summary(33, 60, false);
+	write_summary(33, 60, true);
 	for (size_t i = 0; i < pikos_recorder__list_count(list); i++) {
 		const struct pikos_record *record = pikos_recorder__list_get(list, i);
 
@@ -259,7 +259,7 @@ static void shows_only_leaks(void **state)
 	map(22, 20, 10, 3);
 	unmap(22, 20, 10, 3);
 	map(23, 40, 10, 0);
-	write_summary(23, 50, false);
+	write_summary(23, 50, true);
 	check(find(0, "line", "own", "work", 21), 10, 0, 3, 3);
 	check(find(0, "line", "own", "work", 23), 10, 0, 0, 0);
 	assert_null(find(0, "line", "own", "work", 22));
@@ -275,7 +275,7 @@ static void filters_its_rows(void **state)
 	summary__free(summary);
 	summary = summary__new(&config, ledger, 77);
 	map(21, 0, 10, 3);
-	write_summary(23, 40, false);
+	write_summary(23, 40, true);
 	assert_int_equal(pikos_recorder__list_count(list), 3); /* work: own, inclusive; main */
 	pikos_filters__free(config.filters);
 }

@@ -25,7 +25,7 @@ _pikos_value()
 	--zmq-encoding) _pikos_reply -W "json msgpack" ;;
 	--fields) _pikos_reply -W "+pid +tid +time" ;;
 	--focused-on | --filter | --csv-delimiter | --zmq-endpoint | --duration | --max-records | \
-		--buffer-size) COMPREPLY=() ;;
+		--buffer-size | --interval | --top) COMPREPLY=() ;;
 	*) return 1 ;;
 	esac
 }
@@ -58,7 +58,8 @@ _pikos_trace()
 	_pikos_value "$previous" "screen text csv zmq" && return
 	if [[ $word == -* ]]; then
 		_pikos_reply -W "-- --pid --source --list --json --features --focused-on --filter
-			--c-calls --no-c-calls --regions --stacks --native --fields --qualified
+			--c-calls --no-c-calls --regions --stacks --native --summary --interval
+			--leaks --top --fields --qualified
 			--recording --output --buffered --csv-delimiter --plain --tree
 			--zmq-endpoint --zmq-pattern --zmq-encoding --zmq-wait
 			--zmq-curve-secret-key --zmq-curve-public-key --zmq-insecure

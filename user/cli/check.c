@@ -366,7 +366,7 @@ static int check_filters(struct options_parser *parser, const struct pikos_recor
 		if (err == -ENOENT) {
 			err = parser__usage(parser, NULL,
 					    "cannot filter by '%s': %s has no such field",
-					    options->filters[i], options->monitor);
+					    options->filters[i], type->monitor);
 			parser__hint(parser, "its fields are");
 			for (int f = 0; f < type->n_fields; f++) {
 				size_t len = strlen(options->hint);
@@ -413,6 +413,47 @@ static int check_memory(struct options_parser *parser)
 	return 0;
 }
 
+#define SUMMARY_TOP 20 /* more nobody reads on a screen */
+
+/* Summaries are of the monitor of memory, and are no records. */
+static int check_summary(struct options_parser *parser)
+{
+	static const char *const others[] = {"interval", "leaks", "top"};
+	static const char *const records[] = {"stacks", "native", "max-records"};
+	struct options *options = parser->options;
+	bool memory = !strcmp(options->monitor, "memory");
+	bool wanted = options->summary || options->leaks;
+	bool is_text =
+		options->recording == RECORDING_SCREEN || options->recording == RECORDING_TEXT;
+
+	if (wanted && !memory)
+		return parser__usage(parser, "it goes with memory",
+				     "cannot use '--%s': the monitor is %s",
+				     options->summary ? "summary" : "leaks", options->monitor);
+	for (size_t i = 0; !wanted && i < sizeof(others) / sizeof(*others); i++)
+		if (parser__given(parser, others[i]))
+			return parser__usage(parser, "it goes with memory --summary",
+					     "cannot use '--%s': there is no summary", others[i]);
+	for (size_t i = 0; wanted && i < sizeof(records) / sizeof(*records); i++)
+		if (parser__given(parser, records[i]))
+			return parser__usage(parser, "leave one of them out",
+					     "cannot use '--%s' with '--%s': it is of records",
+					     records[i], options->leaks ? "leaks" : "summary");
+	if (options->leaks && options->interval_ns)
+		return parser__usage(parser, "what grows between two moments: --summary --interval",
+				     "cannot use '--interval' with '--leaks': what is held at the "
+				     "end is known at the end");
+	options->summary = wanted;
+	if (wanted && is_text && !parser__given(parser, "top"))
+		options->top = SUMMARY_TOP;
+	return 0;
+}
+
+const char *options__record_type(const struct options *options)
+{
+	return options->summary ? "memory_summary" : options->monitor;
+}
+
 int options__add_columns(const struct options *options, struct pikos_record_type *type)
 {
 	int err = options->stacks ? pikos_record_type__append(type, "stack") : 0;
@@ -429,7 +470,10 @@ static int check_records(struct options_parser *parser)
 
 	if (!options->fields && options->n_pids > 1)
 		options->fields = "+pid";
-	err = pikos_record_type__init(&type, options->monitor, options->fields);
+	err = check_summary(parser);
+	if (err)
+		return err;
+	err = pikos_record_type__init(&type, options__record_type(options), options->fields);
 	if (err == -EINVAL)
 		return parser__usage(parser,
 				     "they are +pid, +tid and +time, comma separated, each once",

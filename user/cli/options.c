@@ -262,6 +262,18 @@ const struct option_info options__trace_table[] = {
 	 "outermost first",
 	 FLAG(stacks)},
 	{"native", 0, NULL, "memory: add a column with the C frames above it", FLAG(native)},
+	{"summary", 0, NULL,
+	 "memory: no records but sums by line, function and\n"
+	 "stack, at the end and on SIGUSR1: who mapped and\n"
+	 "touched how much, and what of it is still there",
+	 FLAG(summary)},
+	{"interval", 0, "TIME", "and what has changed, every TIME",
+	 NUMBER(interval_ns, NUMBER_TIME, NSEC / 10, YEAR, "100ms to 8760h")},
+	{"leaks", 0, NULL, "a summary of only what is still held at the end", FLAG(leaks)},
+	{"top", 0, "N",
+	 "rows in each part of a summary; 0 is all;\n"
+	 "default 20 on screen and in text, else all",
+	 NUMBER(top, NUMBER_COUNT, 0, UINT32_MAX, "0 to 2^32 - 1")},
 
 	{"recording", 0, "{screen,text,csv,zmq}",
 	 "default screen, or what the suffix of -o says\n(.csv, .log, .txt)",

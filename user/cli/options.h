@@ -110,9 +110,13 @@ struct options {
 	bool strict;
 	enum source_choice source;
 	enum c_calls_choice c_calls;
-	bool qualified; /* co_qualname instead of co_name where the source knows it */
-	bool stacks;	/* memory: whole stacks of Python frames */
-	bool native;	/* memory: C frames */
+	bool qualified;	      /* co_qualname instead of co_name where the source knows it */
+	bool stacks;	      /* memory: whole stacks of Python frames */
+	bool native;	      /* memory: C frames */
+	bool summary;	      /* memory: sums in place of records */
+	bool leaks;	      /* of them, only what is still held at the end; implies summary */
+	uint64_t interval_ns; /* a summary every so often; 0: only at the end */
+	uint64_t top;	      /* rows of each section of a summary; 0: all */
 	bool regions; /* only inside the regions that the program marks (probes/python/pikos.py) */
 	enum transport_choice transport;
 	uint64_t buffer_size; /* bytes per CPU, a power of two in 64K..1G; 0: default */
@@ -149,6 +153,8 @@ int options__parse(struct options *options, int argc, char *const argv[]);
  */
 int options__read_key(const char *path, char key[41]);
 
+/* @return the name of the record type that the options ask for */
+const char *options__record_type(const struct options *options);
 /* @brief Append the columns that options ask for behind the monitor's own. @return 0; -EINVAL */
 int options__add_columns(const struct options *options, struct pikos_record_type *type);
 

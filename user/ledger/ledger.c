@@ -72,7 +72,8 @@ struct ledger {
 	uint64_t attached, read_from, read_until;
 	struct ledger_totals totals;
 	/* Of the event that is being taken. */
-	bool correcting;      /* it may be in the maps already */
+	bool correcting; /* it may be in the maps already */
+	struct ledger_moment final;
 	bool starting;	      /* no Python frame has been seen yet */
 	uint64_t found;	      /* bytes that were known to be resident in its range */
 	uint64_t found_start; /* mapped bytes of the start in its range */
@@ -122,6 +123,7 @@ void ledger__free(struct ledger *ledger)
 		intervals__free(ledger->lanes[i]);
 	stacks__free(ledger->stacks);
 	free(ledger->unplaced);
+	free(ledger->final.stacks.bytes);
 	free(ledger);
 }
 
@@ -149,19 +151,19 @@ static void forget_all(struct ledger *ledger)
 		intervals__cut(ledger->lanes[i], 0, UINT64_MAX, NULL, NULL);
 }
 
-void ledger__start(struct ledger *ledger, const struct memory_start *start, uint64_t read_until,
-		   bool is_new)
+void ledger__start(struct ledger *ledger, const struct memory_start *start, bool is_new)
 {
 	uint64_t rss = start->rss[RSS_FILE] + start->rss[RSS_ANON] + start->rss[RSS_SHMEM];
 
 	if (ledger->totals.started)
 		forget_all(ledger);
 	*account_of(ledger, STACKS_START) = (struct stack_bytes){.faulted = rss};
+	free(ledger->final.stacks.bytes);
+	ledger->final.stacks.bytes = NULL;
 	ledger->starting = is_new;
 	ledger->attached = start->attached;
 	ledger->read_from = start->read_from;
-	ledger->read_until = read_until;
-	ledger->totals.started = read_until;
+	ledger__start_ends(ledger, start->read_from);
 	ledger->totals.start_rss = ledger->totals.rss = ledger->totals.kernel_rss = rss;
 	ledger->totals.kernel_vms = start->vms;
 }
@@ -707,12 +709,20 @@ static bool makes_sense(const struct memory_event *event)
 	       event->change > -(int64_t)limit;
 }
 
+static void keep_final(struct ledger *ledger)
+{
+	ledger__totals(ledger, &ledger->final.totals);
+	stacks__save(ledger->stacks, &ledger->final.stacks); /* no memory: then at the very end */
+}
+
 void ledger__take(struct ledger *ledger, const struct memory_event *event)
 {
 	uint32_t who;
 
 	if (!ledger->totals.started || !makes_sense(event))
 		return;
+	if (event->flags & WIRE_FINALIZING && !ledger->final.stacks.bytes)
+		keep_final(ledger);
 	ledger->totals.events++;
 	if (event->vms) {
 		ledger->totals.kernel_vms = event->vms;
@@ -741,6 +751,11 @@ void ledger__start_range(struct ledger *ledger, uint64_t start, uint64_t end)
 		return; /* [vsyscall] is not the process's */
 	map_bytes(ledger, STACKS_START, range.bytes);
 	put(ledger, ledger->mapped, &range);
+}
+
+void ledger__start_ends(struct ledger *ledger, uint64_t time)
+{
+	ledger->read_until = ledger->totals.started = time;
 }
 
 int ledger__start_maps(struct ledger *ledger, int maps_fd)
@@ -772,6 +787,11 @@ int ledger__start_maps(struct ledger *ledger, int maps_fd)
 bool ledger__started(const struct ledger *ledger)
 {
 	return ledger->totals.started;
+}
+
+const struct ledger_moment *ledger__final(const struct ledger *ledger)
+{
+	return ledger->final.stacks.bytes ? &ledger->final : NULL;
 }
 
 struct stacks *ledger__stacks(const struct ledger *ledger)

@@ -37,21 +37,21 @@ void ledger__free(struct ledger *ledger);
 /*
  * @brief Begin, or begin anew after an exec: then what the program before had is gone.
  *
- * Events of before start->attached are not for the ledger. Those from start->read_from to
- * read_until may or may not be in the maps. Either way a range that one of them has changed is as
- * the last of them has left it: they are applied over the maps, and count as mapped at the start,
- * which is the moment read_until.
+ * Events of before start->attached are not for the ledger. Those between start->read_from and
+ * ledger__start_ends may or may not be in the maps. Either way a range that one of them has changed
+ * is as the last of them has left it: they are applied over the maps, and count as mapped at the
+ * start, which is the moment ledger__start_ends.
  *
- * @param read_until CLOCK_MONOTONIC, after the maps were read
  * @param is_new the program has not run an instruction yet: what it does without Python before its
  * first Python frame is its startup
  */
-void ledger__start(struct ledger *ledger, const struct memory_start *start, uint64_t read_until,
-		   bool is_new);
+void ledger__start(struct ledger *ledger, const struct memory_start *start, bool is_new);
 /* @brief One of the ranges that were mapped: after ledger__start, before the first event. */
 void ledger__start_range(struct ledger *ledger, uint64_t start, uint64_t end);
 /* @brief The same for all of /proc/PID/maps. @return 0; -errno of reading it */
 int ledger__start_maps(struct ledger *ledger, int maps_fd);
+/* @param time CLOCK_MONOTONIC, after the maps were read */
+void ledger__start_ends(struct ledger *ledger, uint64_t time);
 bool ledger__started(const struct ledger *ledger);
 
 /* @brief Take an event; those before ledger__start are not its business. */
@@ -76,6 +76,18 @@ struct ledger_totals {
 	uint64_t lost;	     /* events */
 	uint64_t ranges;     /* that are held */
 };
+
+/* All of a ledger at a moment. */
+struct ledger_moment {
+	struct ledger_totals totals;
+	struct stacks_moment stacks;
+};
+
+/*
+ * @return how it stood when the interpreter began to finalize itself, which gives back most of what
+ * the program holds; NULL: it has not. Owned by the ledger.
+ */
+const struct ledger_moment *ledger__final(const struct ledger *ledger);
 
 void ledger__totals(const struct ledger *ledger, struct ledger_totals *totals);
 struct stacks *ledger__stacks(const struct ledger *ledger);

@@ -409,16 +409,6 @@ void stacks__line(const struct stacks *stacks, uint32_t node, struct stack_line 
 				    function->first_line};
 }
 
-struct stack_bytes *stacks__save(const struct stacks *stacks, uint32_t *n)
-{
-	struct stack_bytes *saved = malloc(stacks->by_node.n * sizeof(*saved));
-
-	*n = stacks->by_node.n;
-	for (uint32_t i = 0; saved && i < *n; i++)
-		saved[i] = stacks->nodes[i].bytes;
-	return saved;
-}
-
 /* ------------------------------------------------------------------ sums */
 
 static void add(struct stack_bytes *to, const struct stack_bytes *bytes)
@@ -437,6 +427,30 @@ static void subtract(struct stack_bytes *from, const struct stack_bytes *bytes)
 	from->released -= bytes->released;
 }
 
+int stacks__save(const struct stacks *stacks, struct stacks_moment *moment)
+{
+	*moment = (struct stacks_moment){malloc(stacks->by_node.n * sizeof(*moment->bytes)), 0};
+	if (!moment->bytes)
+		return -ENOMEM;
+	for (; moment->n < stacks->by_node.n; moment->n++)
+		moment->bytes[moment->n] = stacks->nodes[moment->n].bytes;
+	return 0;
+}
+
+struct stack_bytes stacks__change(const struct stacks *stacks, uint32_t node,
+				  const struct stacks_moment *from, const struct stacks_moment *to)
+{
+	struct stack_bytes bytes = {0};
+
+	if (!to)
+		bytes = stacks->nodes[node].bytes;
+	else if (node < to->n)
+		bytes = to->bytes[node];
+	if (from && node < from->n)
+		subtract(&bytes, &from->bytes[node]);
+	return bytes;
+}
+
 /* Which sum a node belongs to: special ones first, each with its own. */
 static uint32_t sum_of(const struct stacks *stacks, enum stacks_by by, uint32_t node)
 {
@@ -453,7 +467,7 @@ static bool is_again(const struct node *node, enum stacks_by by)
 	       (by == STACKS_BY_FUNCTION && node->again_function);
 }
 
-static void sum_up(struct stacks *stacks, enum stacks_by by, struct stack_sum *sums,
+static void sum_up(const struct stacks *stacks, enum stacks_by by, struct stack_sum *sums,
 		   struct stack_bytes *own, struct stack_bytes *below)
 {
 	for (uint32_t i = stacks->by_node.n; i--;) {
@@ -471,8 +485,9 @@ static void sum_up(struct stacks *stacks, enum stacks_by by, struct stack_sum *s
 	}
 }
 
-int64_t stacks__sum(struct stacks *stacks, enum stacks_by by, const struct stack_bytes *since,
-		    uint32_t n_since, struct stack_sum **sums)
+int64_t stacks__sum(const struct stacks *stacks, enum stacks_by by,
+		    const struct stacks_moment *from, const struct stacks_moment *to,
+		    struct stack_sum **sums)
 {
 	uint32_t n_nodes = stacks->by_node.n;
 	uint32_t n = by == STACKS_BY_STACK  ? n_nodes
@@ -483,11 +498,8 @@ int64_t stacks__sum(struct stacks *stacks, enum stacks_by by, const struct stack
 
 	*sums = calloc(n, sizeof(**sums));
 	if (*sums && own && below) {
-		for (uint32_t i = 0; i < n_nodes; i++) {
-			own[i] = stacks->nodes[i].bytes;
-			if (i < n_since)
-				subtract(&own[i], &since[i]);
-		}
+		for (uint32_t i = 0; i < n_nodes; i++)
+			own[i] = stacks__change(stacks, i, from, to);
 		sum_up(stacks, by, *sums, own, below);
 	} else {
 		free(*sums);

@@ -66,6 +66,20 @@ void stacks__line(const struct stacks *stacks, uint32_t node, struct stack_line 
 /* @return stacks that were not kept whole: their own line is right, unless it is STACKS_OTHER */
 uint64_t stacks__cut(const struct stacks *stacks);
 
+/* All counters at a moment. */
+struct stacks_moment {
+	struct stack_bytes *bytes; /* by node; owned */
+	uint32_t n;		   /* nodes from n on did not exist: theirs were 0 */
+};
+
+/* @brief Copy all counters. @param moment filled; its bytes are freed by the caller. @return 0;
+ * -ENOMEM */
+int stacks__save(const struct stacks *stacks, struct stacks_moment *moment);
+/* @return by how much a node's counters have changed. @param from NULL: all 0 @param to NULL: now
+ */
+struct stack_bytes stacks__change(const struct stacks *stacks, uint32_t node,
+				  const struct stacks_moment *from, const struct stacks_moment *to);
+
 /* What sums are made for. */
 enum stacks_by { STACKS_BY_LINE, STACKS_BY_FUNCTION, STACKS_BY_STACK, STACKS_N_BY };
 
@@ -77,14 +91,12 @@ struct stack_sum {
 
 /*
  * @brief Sum up. A line or function that is on a stack more than once counts once.
- * @param since counters of an earlier moment, stacks__save; NULL: from the beginning
+ * @param from,to as in stacks__change
  * @param sums filled: an array that the caller frees, special nodes included, unsorted
  * @return how many, or -ENOMEM
  */
-int64_t stacks__sum(struct stacks *stacks, enum stacks_by by, const struct stack_bytes *since,
-		    uint32_t n_since, struct stack_sum **sums);
-
-/* @brief Copy all counters. @return an array of *n that the caller frees, or NULL and errno */
-struct stack_bytes *stacks__save(const struct stacks *stacks, uint32_t *n);
+int64_t stacks__sum(const struct stacks *stacks, enum stacks_by by,
+		    const struct stacks_moment *from, const struct stacks_moment *to,
+		    struct stack_sum **sums);
 
 #endif /* PIKOS_LEDGER_STACKS_H */

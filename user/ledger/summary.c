@@ -9,10 +9,9 @@
 #include "filter/filter.h"
 #include "monitor/text.h"
 
-/* A moment of before: what a summary since then takes off. */
-struct before {
-	struct stack_bytes *bytes;
-	uint32_t n;
+/* A moment, with the kernel's word for it. */
+struct state {
+	struct stacks_moment stacks; /* bytes NULL: all 0, or as they are now */
 	struct ledger_totals totals;
 	uint64_t time, rss, vms;
 };
@@ -22,11 +21,10 @@ struct summary {
 	struct ledger *ledger;
 	struct stacks *stacks;
 	pid_t pid;
-	struct before last;
+	struct state last;
 	/* Of the summary that is being written. */
-	const struct before *before;
-	struct ledger_totals totals;
-	struct summary_moment moment;
+	const struct state *from;
+	struct state to;
 	char *stack; /* a cell's text */
 	size_t stack_size;
 };
@@ -47,6 +45,9 @@ static const struct pikos_text total = TEXT("total"), own = TEXT("own"),
 static const struct pikos_text lines = TEXT("lines"), stack_growth = TEXT("stack growth"),
 			       reclaimed = TEXT("reclaimed"), kernel = TEXT("kernel"),
 			       growth = TEXT("growth"), explained = TEXT("explained");
+static const struct pikos_text lost = TEXT("lost"), events = TEXT("events"),
+			       inexact = TEXT("inexact"), cut_stacks = TEXT("cut stacks"),
+			       no_room = TEXT("no room"), unplaced = TEXT("unplaced");
 
 struct summary *summary__new(const struct summary_config *config, struct ledger *ledger, pid_t pid)
 {
@@ -65,7 +66,7 @@ void summary__free(struct summary *summary)
 {
 	if (!summary)
 		return;
-	free(summary->last.bytes);
+	free(summary->last.stacks.bytes);
 	free(summary->stack);
 	free(summary);
 }
@@ -75,7 +76,7 @@ void summary__free(struct summary *summary)
 struct row {
 	const struct pikos_text *section, *scope;
 	const struct pikos_text *function, *file;
-	int32_t line;
+	int64_t line; /* or a count */
 	struct stack_bytes bytes;
 	uint32_t stack; /* its node; 0: none */
 };
@@ -166,7 +167,7 @@ static void set_text(struct cells *cells, const char *name, const struct pikos_t
 
 static int64_t milliseconds(const struct summary *summary, uint64_t time)
 {
-	uint64_t started = summary->totals.started;
+	uint64_t started = summary->to.totals.started;
 
 	return time > started ? (time - started) / 1000000 : 0;
 }
@@ -179,16 +180,16 @@ static int write_row(struct summary *summary, const struct row *row)
 		.type = config->type,
 		.values = cells.values,
 		.pid = summary->pid,
-		.time = summary->moment.time,
+		.time = summary->to.time,
 	};
 	struct pikos_text stack = nothing;
 
 	if (row->stack && !fold(summary, row->stack, &stack))
 		return -ENOMEM;
 	set_integer(&cells, "pid", summary->pid);
-	set_integer(&cells, "time", summary->moment.time);
-	set_integer(&cells, "fromMs", milliseconds(summary, summary->before->time));
-	set_integer(&cells, "toMs", milliseconds(summary, summary->moment.time));
+	set_integer(&cells, "time", summary->to.time);
+	set_integer(&cells, "fromMs", milliseconds(summary, summary->from->time));
+	set_integer(&cells, "toMs", milliseconds(summary, summary->to.time));
 	set_text(&cells, "section", row->section);
 	set_text(&cells, "scope", row->scope);
 	set_text(&cells, "function", row->function);
@@ -215,17 +216,15 @@ static int write_total(struct summary *summary, const struct pikos_text *name,
 	return write_row(summary, &row);
 }
 
-/* What has changed since the moment before. */
-static struct stack_bytes difference(struct summary *summary, uint32_t node)
+static const struct stacks_moment *moment_of(const struct state *state)
 {
-	struct stack_bytes bytes = *stacks__bytes(summary->stacks, node);
-	const struct stack_bytes *was;
+	return state->stacks.bytes ? &state->stacks : NULL;
+}
 
-	if (node >= summary->before->n)
-		return bytes;
-	was = &summary->before->bytes[node];
-	return (struct stack_bytes){bytes.mapped - was->mapped, bytes.unmapped - was->unmapped,
-				    bytes.faulted - was->faulted, bytes.released - was->released};
+static struct stack_bytes change_of(const struct summary *summary, uint32_t node)
+{
+	return stacks__change(summary->stacks, node, moment_of(summary->from),
+			      moment_of(&summary->to));
 }
 
 static void add(struct stack_bytes *to, const struct stack_bytes *bytes)
@@ -243,21 +242,20 @@ static bool is_nothing(const struct stack_bytes *bytes)
 
 static int write_totals(struct summary *summary, struct summary_share *share)
 {
-	const struct summary_moment *moment = &summary->moment;
-	const struct before *before = summary->before;
-	int64_t elsewhere = summary->totals.elsewhere - before->totals.elsewhere;
+	const struct state *from = summary->from, *to = &summary->to;
+	int64_t elsewhere = to->totals.elsewhere - from->totals.elsewhere;
 	struct stack_bytes by_lines = {0}, special;
 	/* Gauges are written as sums: so much mapped, so much made resident. */
-	struct stack_bytes word = {moment->vms - before->vms, 0, moment->rss - before->rss, 0};
+	struct stack_bytes word = {to->vms - from->vms, 0, to->rss - from->rss, 0};
 	struct stack_bytes without_call = {
-		word.mapped - (int64_t)(summary->totals.vms - before->totals.vms), 0, 0, 0};
+		word.mapped - (int64_t)(to->totals.vms - from->totals.vms), 0, 0, 0};
 	struct stack_bytes grown = word, done;
 	int err = 0;
 
 	for (uint32_t i = 0; i < STACKS_N_SPECIAL && !err; i++) {
 		struct stack_line line;
 
-		special = difference(summary, i);
+		special = change_of(summary, i);
 		stacks__line(summary->stacks, i, &line);
 		if (i == STACKS_START || !is_nothing(&special))
 			err = write_total(summary, line.function, &special);
@@ -267,7 +265,7 @@ static int write_totals(struct summary *summary, struct summary_share *share)
 		}
 	}
 	for (uint32_t i = STACKS_N_SPECIAL; i < stacks__count(summary->stacks); i++) {
-		special = difference(summary, i);
+		special = change_of(summary, i);
 		add(&by_lines, &special);
 	}
 	done = (struct stack_bytes){still_mapped(&by_lines), 0, resident(&by_lines) - elsewhere, 0};
@@ -283,6 +281,35 @@ static int write_totals(struct summary *summary, struct summary_share *share)
 	if (!err)
 		err = write_total(summary, &growth, &grown);
 	return err ? err : write_total(summary, &explained, &done);
+}
+
+/* What makes a summary inexact, and by how much. */
+static int write_doubts(struct summary *summary)
+{
+	const struct ledger_totals *totals = &summary->to.totals;
+	const struct {
+		const struct pikos_text *section, *name;
+		uint64_t count, bytes;
+	} doubts[] = {
+		{&lost, &events, totals->lost, 0},
+		{&inexact, &cut_stacks, totals->cut_stacks, 0},
+		{&inexact, &no_room, 0, totals->inexact},
+		{&inexact, &unplaced, 0, totals->unplaced},
+	};
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof(doubts) / sizeof(*doubts) && !err; i++) {
+		const struct row row = {.section = doubts[i].section,
+					.scope = &nothing,
+					.function = doubts[i].name,
+					.file = &nothing,
+					.line = (int64_t)doubts[i].count,
+					.bytes = {.faulted = doubts[i].bytes}};
+
+		if (doubts[i].count || doubts[i].bytes)
+			err = write_row(summary, &row);
+	}
+	return err;
 }
 
 /* ------------------------------------------------------------------ sums */
@@ -356,8 +383,8 @@ static int write_sums(struct summary *summary, enum stacks_by by, const struct p
 static int write_section(struct summary *summary, enum stacks_by by)
 {
 	struct stack_sum *sums;
-	int64_t n =
-		stacks__sum(summary->stacks, by, summary->before->bytes, summary->before->n, &sums);
+	int64_t n = stacks__sum(summary->stacks, by, moment_of(summary->from),
+				moment_of(&summary->to), &sums);
 	int err;
 
 	if (n < 0)
@@ -372,38 +399,51 @@ static int write_section(struct summary *summary, enum stacks_by by)
 
 /* ------------------------------------------------------------------ summaries */
 
-static int keep_moment(struct summary *summary)
+/* So that the next one can tell what has changed. */
+static int keep_state(struct summary *summary)
 {
-	struct before now = {
-		.totals = summary->totals,
-		.time = summary->moment.time,
-		.rss = summary->moment.rss,
-		.vms = summary->moment.vms,
-	};
+	struct state now = summary->to;
+	int err = stacks__save(summary->stacks, &now.stacks);
 
-	now.bytes = stacks__save(summary->stacks, &now.n);
-	if (!now.bytes)
-		return -ENOMEM;
-	free(summary->last.bytes);
+	if (err)
+		return err;
+	free(summary->last.stacks.bytes);
 	summary->last = now;
 	return 0;
+}
+
+/* The end is before the interpreter's finalization, if there was one. */
+static void set_state(struct summary *summary, const struct summary_moment *moment)
+{
+	const struct ledger_moment *final = ledger__final(summary->ledger);
+	struct state *to = &summary->to;
+
+	*to = (struct state){.time = moment->time, .rss = moment->rss, .vms = moment->vms};
+	if (moment->is_end && final) {
+		to->stacks = final->stacks;
+		to->totals = final->totals;
+		to->vms = 0;
+	} else {
+		ledger__totals(summary->ledger, &to->totals);
+	}
+	if (!to->vms) {
+		to->vms = to->totals.kernel_vms;
+		to->rss = to->totals.kernel_rss;
+	}
 }
 
 int summary__write(struct summary *summary, const struct summary_moment *moment,
 		   struct summary_share *share)
 {
-	static const struct before beginning;
+	static const struct state beginning;
 	int err;
 
-	ledger__totals(summary->ledger, &summary->totals);
-	summary->moment = *moment;
-	if (!moment->vms) {
-		summary->moment.vms = summary->totals.kernel_vms;
-		summary->moment.rss = summary->totals.kernel_rss;
-	}
-	summary->before = moment->since_last ? &summary->last : &beginning;
+	set_state(summary, moment);
+	summary->from = moment->is_end ? &beginning : &summary->last;
 	err = write_totals(summary, share);
+	if (!err)
+		err = write_doubts(summary);
 	for (int by = 0; by < STACKS_N_BY && !err; by++)
 		err = write_section(summary, by);
-	return err ? err : keep_moment(summary);
+	return err || moment->is_end ? err : keep_state(summary);
 }

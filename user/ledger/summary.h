@@ -20,6 +20,12 @@
  *	kernel		its own word: VMS, RSS
  *	growth		by how much they have grown, what the start has given back added
  *	explained	how much of growth is the lines' doing
+ *
+ * What makes it inexact has rows besides, if there is anything:
+ *	lost	events		lineNo: how many were lost
+ *	inexact	cut stacks	lineNo: how often a stack was too much: its callers lack the bytes
+ *	inexact	no room		bytes of ranges that could not be followed: there are too many
+ *	inexact	unplaced	resident bytes that are taken to be dropped last in, first out
  */
 #ifndef PIKOS_LEDGER_SUMMARY_H
 #define PIKOS_LEDGER_SUMMARY_H
@@ -51,7 +57,7 @@ void summary__free(struct summary *summary);
 struct summary_moment {
 	uint64_t time;	   /* CLOCK_MONOTONIC */
 	uint64_t rss, vms; /* bytes; vms 0: what it said with the last event */
-	bool since_last;   /* since the summary before; else from the beginning */
+	bool is_end;	   /* the last: from the beginning; else since the summary before */
 };
 
 /* What of the RSS's growth is explained, bytes. */

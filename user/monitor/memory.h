@@ -64,6 +64,8 @@ struct memory_start {
 struct memory_consumer {
 	int (*start)(void *ctx, const struct memory_start *start);
 	int (*event)(void *ctx, const struct memory_event *event);
+	/* So many events of a target were lost. */
+	void (*lost)(void *ctx, uint32_t target, uint64_t count);
 	void *ctx;
 };
 

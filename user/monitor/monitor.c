@@ -61,8 +61,8 @@ struct monitor *monitor__new(const struct monitor_config *config)
 	monitor->page = sysconf(_SC_PAGESIZE);
 	monitor->record.type = config->type;
 	monitor->record.values = monitor->values;
-	err = find_columns(monitor);
-	if (!err && !strcmp(config->type->monitor, "memory")) {
+	err = config->consumer ? 0 : find_columns(monitor); /* no records, no columns */
+	if (!err && (config->consumer || !strcmp(config->type->monitor, "memory"))) {
 		monitor->memory = memory_rows__new(config);
 		err = monitor->memory ? 0 : -ENOMEM;
 	}
@@ -142,6 +142,12 @@ int monitor__record_loss(struct monitor *monitor, const struct wire_head *head, 
 
 	if (monitor__enough(monitor))
 		return 0;
+	if (monitor->config.consumer) {
+		monitor->totals.seen += count;
+		count_loss(&monitor->totals, reason, count);
+		monitor->config.consumer->lost(monitor->config.consumer->ctx, head->target, count);
+		return 0;
+	}
 	pikos_lost_row(record.type, monitor->totals.seen, &lost, record.pid, record.tid, &text,
 		       values);
 	monitor->totals.seen += count;

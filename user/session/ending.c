@@ -8,7 +8,7 @@
 #include "log.h"
 #include "session/internal.h"
 
-static int recorder_failed(struct session *session, int err)
+int session__recorder_failed(struct session *session, int err)
 {
 	const char *words = pikos_recorder__error(session->output.recorder);
 
@@ -28,7 +28,7 @@ int session__drain(struct session *session, bool everything)
 	}
 	if (!err && !session->options->buffered)
 		err = pikos_recorder__flush(session->output.recorder);
-	return err ? recorder_failed(session, err) : 0;
+	return err ? session__recorder_failed(session, err) : 0;
 }
 
 void session__mourn_keeper(struct session *session)
@@ -135,15 +135,19 @@ void session__settle(struct session *session)
 {
 	int err = 0;
 
+	if (session->summaries)
+		summaries__note_end(session->summaries);
 	detach(session);
 	if (!session->enough && !session->failure)
 		err = session__drain(session, true);
 	if (!session->enough && !session->failure && !err)
 		err = account(session);
+	if (!session->failure && !err && session->summaries)
+		err = summaries__end(session->summaries);
 	if (!session->failure && !err)
 		err = pikos_recorder__flush(session->output.recorder);
 	if (err && !session->failure)
-		recorder_failed(session, err);
+		session__recorder_failed(session, err);
 }
 
 /* Records that the recorder had taken and could not pass on. */
@@ -183,7 +187,7 @@ int session__end(struct session *session)
 				       totals.lost + dropped, status_of(session, &totals)};
 	err = pikos_recorder__finalize(session->output.recorder, &session->summary);
 	if (err && !session->failure)
-		recorder_failed(session, err);
+		session__recorder_failed(session, err);
 	count_dropped(session, &totals);
 	say_none_came(session);
 	report(session, &totals);

@@ -5,6 +5,7 @@
  *	session.c	the order of things: prepare, watch, end
  *	prepare.c	kernel, keeper, recorder, rights
  *	targets.c	processes: attach, exec, fork, stop, exit
+ *	summaries.c	memory --summary: ledgers, and when they are written
  *	agents.c	the agents in them: hooked, ids anew, notices, ended
  *	ending.c	detach, drain, account, report
  */
@@ -23,6 +24,7 @@
 #include "session/output.h"
 #include "session/program.h"
 #include "session/rules.h"
+#include "session/summaries.h"
 #include "symbols/native.h"
 #include "symbols/symbols.h"
 #include "transport/transport.h"
@@ -57,6 +59,7 @@ struct session {
 	struct symbols *symbols;
 	struct native *native; /* --native: names of C functions */
 	struct monitor *monitor;
+	struct summaries *summaries;		/* NULL: none are wanted */
 	const struct memory_consumer *consumer; /* NULL: events become records */
 	struct program *program;		/* run mode */
 	struct target *targets;
@@ -105,6 +108,8 @@ void agents__stop(struct session *session);
 int session__drain(struct session *session, bool everything);
 /* @brief Without a keeper its probes are gone; what it cannot continue any more we do. */
 void session__mourn_keeper(struct session *session);
+/* @brief Say why the recorder failed, and end with that. @return err */
+int session__recorder_failed(struct session *session, int err);
 /* @brief The tracing is over: detach, drain, account, flush. */
 void session__settle(struct session *session);
 /* @brief The program is over, too: finalize and report. @return the exit status */

@@ -122,7 +122,8 @@ static int give_to_kernel(struct output *output, const char *text, struct kernel
 int output__choose(struct output *output, const struct options *options,
 		   struct kernel_config *config)
 {
-	int err = pikos_record_type__init(&output->type, options->monitor, options->fields);
+	int err = pikos_record_type__init(&output->type, options__record_type(options),
+					  options->fields);
 	/* Of memory nothing is dropped in the kernel: it has no names there. */
 	bool in_order = strcmp(options->monitor, "memory");
 

@@ -276,6 +276,17 @@ static int check_pid_namespace(void)
 	return -ENOTSUP;
 }
 
+static int make_summaries(struct session *session)
+{
+	if (!session->options->summary)
+		return 0;
+	session->summaries = summaries__new(session);
+	if (!session->summaries)
+		return -errno;
+	session->consumer = summaries__consumer(session->summaries);
+	return 0;
+}
+
 int session__prepare(struct session *session)
 {
 	int err = output__choose(&session->output, session->options, &session->config);
@@ -283,6 +294,9 @@ int session__prepare(struct session *session)
 	session->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (err || session->epoll < 0)
 		return err ? err : -errno;
+	err = make_summaries(session);
+	if (err)
+		return err;
 	configure(session);
 	choose_sources(session);
 	err = check_pid_namespace();
@@ -309,6 +323,8 @@ int session__prepare(struct session *session)
 	}
 	if (!err)
 		err = drop_rights(session);
+	if (!err && session->summaries)
+		err = summaries__prepare(session->summaries);
 	if (!err)
 		err = targets__attach_all(session);
 	return err;

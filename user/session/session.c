@@ -35,9 +35,11 @@ static void catch_signal(int number, void (*handler)(int))
 	sigaction(number, &action, NULL);
 }
 
-static void catch_signals(bool run_mode)
+static void catch_signals(bool run_mode, bool summaries)
 {
 	program__keep_signals();
+	if (summaries)
+		summaries__catch_signal();
 	catch_signal(SIGTERM, note_signal);
 	catch_signal(SIGHUP, note_signal);
 	/* A shell has its background jobs ignore it, yet `kill -INT` is how they are ended. */
@@ -96,6 +98,13 @@ static int watch_keeper(struct session *session)
 	return epoll_ctl(session->epoll, EPOLL_CTL_ADD, keeper__fd(session->keeper), &event);
 }
 
+static int look_at_summaries(struct session *session)
+{
+	int err = session->summaries ? summaries__look(session->summaries) : 0;
+
+	return err ? session__recorder_failed(session, err) : 0;
+}
+
 static void watch(struct session *session)
 {
 	struct epoll_event events[MAX_EVENTS];
@@ -113,6 +122,8 @@ static void watch(struct session *session)
 		if (handle_signal(session) || session__drain(session, false))
 			break;
 		targets__look(session);
+		if (look_at_summaries(session))
+			break;
 		rotate_symbols(session);
 		show_progress(session);
 		if (session->deadline && clock_ns() >= session->deadline)
@@ -137,6 +148,7 @@ static void session_free(struct session *session)
 {
 	monitor__free(session->monitor);
 	native__free(session->native);
+	summaries__free(session->summaries);
 	symbols__free(session->symbols);
 	transport__free(session->transport);
 	/* A program that was not let go holds the keeper's socket, and the keeper waits for it. */
@@ -160,7 +172,7 @@ int session__run(const struct options *options, const struct session_io *io)
 		session.output.filters = io->filters;
 		session.output.recorder = io->recorder;
 	}
-	catch_signals(options->argv != NULL);
+	catch_signals(options->argv != NULL, options->summary);
 	session.n_descriptors = keeper__descriptors(&session.descriptors);
 	if (session__prepare(&session)) {
 		status = session.failure ? session.failure : STATUS_FAILED;
