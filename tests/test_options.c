@@ -332,8 +332,7 @@ static void test_target_errors(void **state)
 	    "did you mean 'functions'?");
 	bad("pikos-trace Lines -p 1", "cannot monitor 'Lines': no such monitor",
 	    "did you mean 'lines'?");
-	bad("pikos-trace allocations -p 1", "cannot monitor 'allocations': no such monitor",
-	    "line_memory");
+	bad("pikos-trace garbage -p 1", "cannot monitor 'garbage': no such monitor", "line_memory");
 	bad("pikos-trace python3 x.py", "cannot monitor 'python3': no such monitor",
 	    "a program goes after '--'");
 	bad("pikos-trace 1234", "cannot monitor '1234': no such monitor",

@@ -79,6 +79,12 @@ struct pikos_record_type {
 	const char *monitor; /* "functions" */
 	bool functions;	     /* has call/return types: --tree makes sense */
 	bool memory;	     /* has RSS and VMS */
+	/*
+	 * Is a table of data to be read with `#` as the beginning of a comment: CSV has a comment
+	 * above its header, which names the offset of `time` to the epoch, and no other `#`.
+	 */
+	bool comments;
+	int64_t epoch_ns; /* what a time lacks to ns since 1970; of record types with comments */
 	int n_fields;
 	int n_extra; /* leading columns that the user asked for */
 	struct pikos_field fields[PIKOS_MAX_FIELDS];
@@ -262,7 +268,7 @@ bool pikos_filters__keep(struct pikos_filters *filters, const struct pikos_recor
 
 /* What to trace, with which recorder; all zero but monitor, recorder and a target is fine. */
 struct pikos_session {
-	const char *monitor; /* "functions", "lines", "function_memory", "line_memory", "memory" */
+	const char *monitor; /* a record type's: "functions" */
 	const int *pids;     /* processes to attach to, or NULL */
 	int n_pids;
 	char *const *argv;		 /* a program to run instead, NULL-terminated */

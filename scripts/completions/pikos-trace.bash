@@ -2,7 +2,8 @@
 # Completion of pikos-trace and pikos-run for bash. Options and monitors are compared with those
 # of --help by tests/test_man.c.
 
-_pikos_monitors="functions lines function_memory line_memory memory"
+_pikos_run_monitors="functions lines function_memory line_memory"
+_pikos_monitors="$_pikos_run_monitors memory allocations"
 
 _pikos_reply()
 {
@@ -23,6 +24,7 @@ _pikos_value()
 	--transport) _pikos_reply -W "auto ringbuf perfbuf" ;;
 	--zmq-pattern) _pikos_reply -W "pub push" ;;
 	--zmq-encoding) _pikos_reply -W "json msgpack" ;;
+	--domains) _pikos_reply -W "raw mem obj raw,mem,obj" ;;
 	--fields) _pikos_reply -W "+pid +tid +time" ;;
 	--focused-on | --filter | --csv-delimiter | --zmq-endpoint | --duration | --max-records | \
 		--buffer-size | --interval | --top) COMPREPLY=() ;;
@@ -58,7 +60,7 @@ _pikos_trace()
 	_pikos_value "$previous" "screen text csv zmq" && return
 	if [[ $word == -* ]]; then
 		_pikos_reply -W "-- --pid --source --list --json --features --focused-on --filter
-			--c-calls --no-c-calls --regions --stacks --native --summary --interval
+			--c-calls --no-c-calls --domains --regions --stacks --native --summary --interval
 			--leaks --top --fields --qualified
 			--recording --output --buffered --csv-delimiter --plain --tree
 			--zmq-endpoint --zmq-pattern --zmq-encoding --zmq-wait
@@ -83,7 +85,7 @@ _pikos_run()
 	if [[ $word == -* ]]; then
 		_pikos_reply -W "--help --output --buffered --recording --focused-on"
 	elif ! _pikos_has_monitor; then
-		_pikos_reply -W "$_pikos_monitors"
+		_pikos_reply -W "$_pikos_run_monitors"
 	else
 		compopt -o filenames
 		_pikos_reply -f

@@ -21,21 +21,20 @@ static int set_monitor(struct options_parser *parser, const char *word)
 	uint64_t pid;
 
 	for (info = options__monitors; info->name; info++) {
-		if (parser->options->pikos_run && !strcmp(info->name, "memory"))
-			continue; /* not of Pikos */
+		if (parser->options->pikos_run && info->not_of_run)
+			continue;
 		if (!strcmp(info->name, word)) {
 			parser->options->monitor = info->name;
 			return 0;
 		}
 		near = suggest__nearer(word, near, info->name);
 	}
-	parser__usage(
-		parser,
-		parser->options->pikos_run
-			? "the monitors are functions, lines, function_memory and line_memory"
-			: "the monitors are functions, lines, function_memory, line_memory and "
-			  "memory; a program goes after '--'",
-		"cannot monitor '%s': no such monitor", word);
+	parser__usage(parser,
+		      parser->options->pikos_run
+			      ? "the monitors are functions, lines, function_memory and line_memory"
+			      : "the monitors are functions, lines, function_memory, line_memory, "
+				"memory and allocations; a program goes after '--'",
+		      "cannot monitor '%s': no such monitor", word);
 	if (near)
 		parser__hint(parser, "did you mean '%s'?", near);
 	else if (!parser->options->pikos_run &&
@@ -461,6 +460,41 @@ int options__add_columns(const struct options *options, struct pikos_record_type
 	return err || !options->native ? err : pikos_record_type__append(type, "native");
 }
 
+static bool is_allocations(const struct options *options)
+{
+	return !strcmp(options->monitor, "allocations");
+}
+
+static int set_domains(struct options_parser *parser)
+{
+	static const char *const names[N_DOMAINS] = {
+		[DOMAIN_RAW] = "raw", [DOMAIN_MEM] = "mem", [DOMAIN_OBJ] = "obj"};
+	const char *list = parser->options->domain_names;
+
+	if (!list)
+		return 0;
+	if (!is_allocations(parser->options))
+		return parser__usage(parser, "it goes with allocations",
+				     "cannot use '--domains': the monitor is %s",
+				     parser->options->monitor);
+	parser->options->domains = 0;
+	while (*list) {
+		size_t len = strcspn(list, ",");
+		int domain = 0;
+
+		while (domain < N_DOMAINS &&
+		       (strlen(names[domain]) != len || strncmp(names[domain], list, len) != 0))
+			domain++;
+		if (domain == N_DOMAINS)
+			return parser__usage(parser, "they are raw, mem and obj, comma separated",
+					     "cannot use '--domains %s': no such domains",
+					     parser->options->domain_names);
+		parser->options->domains |= 1u << domain;
+		list += len + (list[len] == ',');
+	}
+	return 0;
+}
+
 /* What the record type decides. */
 static int check_records(struct options_parser *parser)
 {
@@ -468,7 +502,7 @@ static int check_records(struct options_parser *parser)
 	struct pikos_record_type type;
 	int err;
 
-	if (!options->fields && options->n_pids > 1)
+	if (!options->fields && options->n_pids > 1 && !is_allocations(options))
 		options->fields = "+pid";
 	err = check_summary(parser);
 	if (err)
@@ -487,7 +521,7 @@ static int check_records(struct options_parser *parser)
 	if (options->tree && !type.functions)
 		return parser__usage(parser, "it goes with functions or function_memory",
 				     "cannot use '--tree': the monitor is %s", options->monitor);
-	if (options->c_calls == C_CALLS_ON && !type.functions)
+	if (options->c_calls == C_CALLS_ON && !type.functions && !is_allocations(options))
 		return parser__usage(parser, "it goes with functions or function_memory",
 				     "cannot use '--c-calls': the monitor is %s", options->monitor);
 	if (options->focus && !options->focus[strspn(options->focus, ", ")])
@@ -523,5 +557,7 @@ int parser__finish(struct options_parser *parser)
 		err = set_recording(parser);
 	if (!err)
 		err = check_recording(parser);
+	if (!err)
+		err = set_domains(parser);
 	return err ? err : check_records(parser);
 }

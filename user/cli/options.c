@@ -209,12 +209,17 @@ static const char *const patterns[] = {[PIKOS_ZMQ_PUB] = "pub", [PIKOS_ZMQ_PUSH]
 static const char *const encodings[] = {[PIKOS_JSON] = "json", [PIKOS_MSGPACK] = "msgpack", NULL};
 
 const struct monitor_info options__monitors[] = {
-	{"functions", "Python function calls and returns (the default)"},
-	{"lines", "Python lines, each before it runs"},
-	{"function_memory", "functions, with RSS and VMS at that moment"},
-	{"line_memory", "lines, with RSS and VMS at that moment"},
-	{"memory", "memory calls and page faults, and who made them"},
-	{NULL, NULL},
+	{.name = "functions", .help = "Python function calls and returns (the default)"},
+	{.name = "lines", .help = "Python lines, each before it runs"},
+	{.name = "function_memory", .help = "functions, with RSS and VMS at that moment"},
+	{.name = "line_memory", .help = "lines, with RSS and VMS at that moment"},
+	{.name = "memory",
+	 .help = "memory calls and page faults, and who made them",
+	 .not_of_run = true},
+	{.name = "allocations",
+	 .help = "functions, and blocks that Python allocates",
+	 .not_of_run = true},
+	{.name = NULL},
 };
 
 const struct option_info options__trace_table[] = {
@@ -250,6 +255,10 @@ const struct option_info options__trace_table[] = {
 	 "agent sees them, and does so unless told not to",
 	 VALUE(c_calls, C_CALLS_ON)},
 	{"no-c-calls", 0, NULL, "leave them out", VALUE(c_calls, C_CALLS_OFF)},
+	{"domains", 0, "D[,D...]",
+	 "allocations: which of Python's allocators, raw,\n"
+	 "mem and obj; default raw",
+	 LIST(domain_names)},
 	{"regions", 0, NULL, "only inside the regions that the program marks", FLAG(regions)},
 	{"fields", 0, "+F[,+F...]", "extra leading columns: +pid, +tid, +time", LIST(fields)},
 	{"qualified", 0, NULL,
@@ -576,6 +585,7 @@ struct options *options__new(void)
 		return NULL;
 	options->program = "pikos-trace";
 	options->monitor = options__monitors[0].name;
+	options->domains = 1u << DOMAIN_RAW;
 	options->csv_delimiter = PIKOS_CSV_DELIMITER;
 	options->zmq_endpoint = OPTIONS_DEFAULT_ENDPOINT;
 	return options;

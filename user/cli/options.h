@@ -58,6 +58,9 @@ enum c_calls_choice {
 	C_CALLS_OFF,	 /* --no-c-calls */
 };
 
+/* Of Python's allocators: --domains. The numbers are CPython's. */
+enum domain { DOMAIN_RAW, DOMAIN_MEM, DOMAIN_OBJ, N_DOMAINS };
+
 enum transport_choice {
 	TRANSPORT_AUTO,
 	TRANSPORT_RINGBUF,
@@ -110,13 +113,15 @@ struct options {
 	bool strict;
 	enum source_choice source;
 	enum c_calls_choice c_calls;
-	bool qualified;	      /* co_qualname instead of co_name where the source knows it */
-	bool stacks;	      /* memory: whole stacks of Python frames */
-	bool native;	      /* memory: C frames */
-	bool summary;	      /* memory: sums in place of records */
-	bool leaks;	      /* of them, only what is still held at the end; implies summary */
-	uint64_t interval_ns; /* a summary every so often; 0: only at the end */
-	uint64_t top;	      /* rows of each section of a summary; 0: all */
+	unsigned int domains;	  /* bit per enum domain; allocations */
+	const char *domain_names; /* as given: --domains */
+	bool qualified;		  /* co_qualname instead of co_name where the source knows it */
+	bool stacks;		  /* memory: whole stacks of Python frames */
+	bool native;		  /* memory: C frames */
+	bool summary;		  /* memory: sums in place of records */
+	bool leaks;		  /* of them, only what is still held at the end; implies summary */
+	uint64_t interval_ns;	  /* a summary every so often; 0: only at the end */
+	uint64_t top;		  /* rows of each section of a summary; 0: all */
 	bool regions; /* only inside the regions that the program marks (probes/python/pikos.py) */
 	enum transport_choice transport;
 	uint64_t buffer_size; /* bytes per CPU, a power of two in 64K..1G; 0: default */
@@ -197,6 +202,7 @@ extern const struct option_info options__run_table[];
 struct monitor_info {
 	const char *name;
 	const char *help;
+	bool not_of_run; /* pikos-run has not got it */
 };
 
 extern const struct monitor_info options__monitors[]; /* ends with a NULL name */

@@ -16,6 +16,9 @@
 	(1u << WIRE_CALL | 1u << WIRE_RETURN | 1u << WIRE_C_CALL | 1u << WIRE_C_RETURN | \
 	 1u << WIRE_C_EXCEPTION)
 #define LINE_TYPES (1u << WIRE_LINE)
+#define DETAILED_TYPES                                                                 \
+	(FUNCTION_TYPES | 1u << WIRE_MALLOC | 1u << WIRE_CALLOC | 1u << WIRE_REALLOC | \
+	 1u << WIRE_FREE | 1u << WIRE_REALLOC_FREE)
 #define MAX_MISSED (UINT64_C(1) << 32)
 
 void monitor__free_agent(struct agent *agent)
@@ -135,9 +138,10 @@ static void define(struct monitor *monitor, uint32_t target, const struct wire_s
 	ids__define(agent->ids, id, &function, &file);
 }
 
-static void take_notice(struct monitor *monitor, struct agent *agent, enum wire_notice notice,
+static void take_notice(struct monitor *monitor, uint32_t target, enum wire_notice notice,
 			int32_t number)
 {
+	struct agent *agent = monitor->sources[target]->agent;
 	struct monitor_agent *said = &agent->said;
 
 	switch (notice) {
@@ -159,6 +163,10 @@ static void take_notice(struct monitor *monitor, struct agent *agent, enum wire_
 	case WIRE_NOTICE_INTERPRETERS:
 		said->interpreters = number > 0 ? number : 0;
 		break;
+	case WIRE_NOTICE_ALLOCATOR:
+		said->allocators++;
+		monitor__forget_sizes(monitor->sources[target]);
+		break;
 	case WIRE_NOTICE_LATE_THREAD:
 		said->late_threads++;
 		break;
@@ -171,10 +179,14 @@ static void take_values(struct agent *agent, const struct wire_slot *slots, uint
 		memcpy(&agent->values, slots + 1, sizeof(agent->values));
 }
 
-static void take_other(struct monitor *monitor, uint32_t target, const struct wire_slot *slots,
-		       uint32_t span)
+/* @return 0, or what monitor__mark returned */
+static int take_other(struct monitor *monitor, const struct wire_batch *batch,
+		      const struct wire_slot *slots, uint32_t span)
 {
-	struct agent *agent = monitor->sources[target]->agent;
+	uint32_t target = batch->head.target;
+	struct source *source = monitor->sources[target];
+	struct agent *agent = source->agent;
+	bool was_hooked = agent->said.hooked;
 
 	switch (wire_slot_type(slots)) {
 	case WIRE_SLOT_THREAD:
@@ -187,12 +199,15 @@ static void take_other(struct monitor *monitor, uint32_t target, const struct wi
 		forget(monitor, target, slots->code);
 		break;
 	case WIRE_SLOT_NOTICE:
-		take_notice(monitor, agent, slots->code, wire_slot_line(slots));
+		take_notice(monitor, target, slots->code, wire_slot_line(slots));
 		break;
 	case WIRE_SLOT_VALUES:
 		take_values(agent, slots, span);
 		break;
 	}
+	if (was_hooked || !agent->said.hooked || source->has_begun)
+		return 0;
+	return monitor__mark(monitor, source, MONITOR_BEGIN, agent->clock.time);
 }
 
 /* ------------------------------------------------------------------ events */
@@ -246,6 +261,76 @@ static bool learn(struct monitor *monitor, const struct wire_batch *batch,
 	kept = !config->filters || filters__keep(config->filters, &monitor->record, false);
 	return rows__keep(monitor->rows, batch->head.target, slot, now->symbol, monitor->values,
 			  kept);
+}
+
+/* What an id stands for, or no code's; NULL: not known. */
+static struct symbol *symbol_of(const struct monitor *monitor, const struct agent *agent,
+				uint32_t id, enum monitor_place nobody)
+{
+	if (id == WIRE_NO_CODE)
+		return monitor->places[nobody];
+	if (id == WIRE_UNKNOWN_CODE)
+		return monitor->places[PLACE_UNKNOWN];
+	return ids__get(agent->ids, id);
+}
+
+/* @return false: these are no details of an event */
+static bool take_detail(struct monitor *monitor, const struct wire_batch *batch, uint32_t i,
+			uint32_t span, struct happening *now)
+{
+	const struct wire_slot *slot = &batch__slots(batch)[i];
+	struct source *source = monitor->sources[batch->head.target];
+	struct agent *agent = source->agent;
+	struct wire_detail detail;
+
+	if (span != WIRE_DETAILED_SLOTS)
+		return false;
+	memcpy(&detail, slot + 1, sizeof(detail));
+	if (!(detail.type < WIRE_ALLOCATION_N_TYPES && DETAILED_TYPES >> detail.type & 1))
+		return false;
+	now->type = detail.type;
+	now->caller = symbol_of(monitor, agent, detail.caller, PLACE_NOBODY);
+	if (!now->caller) {
+		agent->said.wants_resend = true;
+		now->caller = monitor->places[PLACE_UNKNOWN];
+	}
+	now->caller_line = detail.caller_line;
+	now->depth = detail.depth;
+	now->address = detail.address;
+	now->size = monitor__size(source, detail.type, detail.address, detail.size);
+	now->symbol = symbol_of(monitor, agent, slot->code, PLACE_NATIVE);
+	return true;
+}
+
+static int take_detailed(struct monitor *monitor, const struct wire_batch *batch, uint32_t i,
+			 uint32_t span)
+{
+	struct source *source = monitor->sources[batch->head.target];
+	const struct wire_slot *slot = &batch__slots(batch)[i];
+	struct agent *agent = source->agent;
+	struct happening now = {.tid = agent->tid, .line = wire_slot_line(slot)};
+	bool is_right;
+	int err;
+
+	if (!agent->left || monitor__enough(monitor))
+		return 0;
+	now.time = batch->flags & WIRE_BATCH_TIMES ? slot->time
+						   : batch_clock__time(&agent->clock, slot->time);
+	agent->clock.last = now.time;
+	is_right = take_detail(monitor, batch, i, span, &now);
+	agent->left--;
+	if (is_right && !now.symbol) {
+		agent->unnamed++;
+		agent->said.wants_resend = true;
+		return 0;
+	}
+	err = lose_unnamed(monitor, batch, agent);
+	if (err)
+		return err;
+	if (!is_right)
+		return lose(monitor, batch, WIRE_UNREADABLE_BATCH, 1);
+	source->next_seq++;
+	return monitor__take(monitor, source, &now, monitor->totals.seen);
 }
 
 static int take_event(struct monitor *monitor, const struct wire_batch *batch, uint32_t i)
@@ -306,9 +391,11 @@ static int take_slots(struct monitor *monitor, const struct wire_batch *batch, u
 			continue;
 		}
 		if (batch__is_event(wire_slot_type(&slots[i])))
-			err = take_event(monitor, batch, i);
+			err = monitor->config.type->comments
+				      ? take_detailed(monitor, batch, i, span)
+				      : take_event(monitor, batch, i);
 		else
-			take_other(monitor, batch->head.target, &slots[i], span);
+			err = take_other(monitor, batch, &slots[i], span);
 		i += span;
 	}
 	return err ? err

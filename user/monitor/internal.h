@@ -12,6 +12,7 @@
 
 #include "monitor/monitor.h"
 #include "monitor/rows.h"
+#include "monitor/sizes.h"
 #include "symbols/ids.h"
 #include "transport/batch.h"
 
@@ -32,6 +33,16 @@ enum column {
 	COLUMN_SIZE,
 	COLUMN_STACK,
 	COLUMN_NATIVE,
+	COLUMN_VALUE1,
+	COLUMN_VALUE2,
+	COLUMN_EVENT,
+	COLUMN_NAME,
+	COLUMN_MOD,
+	COLUMN_LINENO,
+	COLUMN_FROM_NAME,
+	COLUMN_FROM_MOD,
+	COLUMN_FROM_LINE,
+	COLUMN_DEPTH,
 	N_COLUMNS,
 };
 
@@ -52,7 +63,12 @@ struct source { /* one target */
 	struct lines *lines;
 	uint64_t next_seq;   /* count of events accounted for */
 	struct agent *agent; /* NULL until one has spoken */
+	struct sizes *sizes; /* allocations: of blocks; NULL: not known */
+	bool has_begun;	     /* allocations: the row of its beginning is there */
 };
+
+/* Functions that are none of the program's. */
+enum monitor_place { PLACE_NATIVE, PLACE_UNKNOWN, PLACE_NOBODY, PLACE_PROFILER, N_PLACES };
 
 struct monitor {
 	struct monitor_config config;
@@ -65,18 +81,34 @@ struct monitor {
 	struct memory_rows *memory; /* NULL: not the monitor of memory */
 	struct rows *rows;	    /* NULL: not for this recorder */
 	bool tried_rows;
+	struct symbol *places[N_PLACES]; /* allocations */
 };
 
 /* One event, whoever told it. */
 struct happening {
-	uint32_t type; /* enum wire_type */
+	uint32_t type; /* enum wire_type; allocations: or another that has a code in monitor.c */
 	uint32_t tid;
 	uint64_t time;
 	int32_t line;
 	uint64_t rss, vms; /* pages */
 	struct symbol *symbol;
 	bool decided; /* the kernel has applied its filters */
+	/* allocations */
+	struct symbol *caller;
+	int32_t caller_line, depth;
+	uint64_t address;
+	int64_t size;
 };
+
+/* The run of a program, for the monitor allocations: types of events beside the wire's. */
+enum { MONITOR_BEGIN = WIRE_ALLOCATION_N_TYPES, MONITOR_END, MONITOR_N_TYPES };
+
+/* @brief Record the beginning or the end of a run, which count as events of ours. */
+int monitor__mark(struct monitor *monitor, struct source *source, uint32_t type, uint64_t time);
+/* @brief Events of a source were lost: what is known of its blocks may be wrong. */
+void monitor__forget_sizes(struct source *source);
+/* @brief The size of an allocation's row, and remember it. */
+int64_t monitor__size(struct source *source, uint32_t type, uint64_t address, uint64_t size);
 
 /* @brief Make the record of an event, filter and record it, count. @return as monitor__handle */
 int monitor__take(struct monitor *monitor, struct source *source, const struct happening *event,

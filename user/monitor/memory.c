@@ -258,7 +258,7 @@ static bool fill_cell(struct monitor *monitor, struct source *source,
 	case COLUMN_SIZE: value->i = size_of(event); break;
 	case COLUMN_STACK: value->s = stack_text(monitor->memory, event); break;
 	case COLUMN_NATIVE: value->s = native_text(monitor->memory, event); break;
-	case N_COLUMNS: break;
+	default: break; /* of allocations */
 	}
 	/* clang-format on */
 	return value->kind != PIKOS_TEXT || value->s;

@@ -29,8 +29,21 @@ static const struct pikos_text types[] = {
 };
 
 static const char *const column_names[N_COLUMNS] = {
-	"pid", "tid",  "time",	   "index",   "type", "function", "lineNo", "RSS",
-	"VMS", "line", "filename", "address", "size", "stack",	  "native",
+	"pid",	     "tid",    "time",	   "index",   "type", "function", "lineNo",    "RSS",
+	"VMS",	     "line",   "filename", "address", "size", "stack",	  "native",
+
+	"value1",    "value2", "event",	   "name",    "mod",  "lineno",	  "from_name", "from_mod",
+	"from_line", "depth",
+};
+
+/* Column `event` of allocations: codes of EventProfiler. */
+static const uint16_t event_codes[MONITOR_N_TYPES] = {
+	[WIRE_CALL] = 1,	[WIRE_RETURN] = 2,
+	[WIRE_C_CALL] = 3,	[WIRE_C_RETURN] = 4,
+	[WIRE_C_EXCEPTION] = 6, [WIRE_MALLOC] = 1000,
+	[WIRE_CALLOC] = 1001,	[WIRE_REALLOC] = 1002,
+	[WIRE_FREE] = 1003,	[WIRE_REALLOC_FREE] = 1004,
+	[MONITOR_BEGIN] = 100,	[MONITOR_END] = 101,
 };
 
 static int find_columns(struct monitor *monitor)
@@ -46,6 +59,27 @@ static int find_columns(struct monitor *monitor)
 			return -EINVAL;
 		monitor->columns[i] = column;
 		monitor->values[i].kind = type->fields[i].kind;
+	}
+	return 0;
+}
+
+/* What stands for a function where there is none of the program's. */
+static int make_places(struct monitor *monitor)
+{
+	static const char *const names[N_PLACES] = {
+		[PLACE_NATIVE] = "<native>",
+		[PLACE_UNKNOWN] = "<unknown>",
+		[PLACE_NOBODY] = "",
+		[PLACE_PROFILER] = "<pikos-trace>",
+	};
+	const struct symbol_string none = {.bytes = ""};
+
+	for (int i = 0; i < N_PLACES; i++) {
+		const struct symbol_string name = {.bytes = names[i], .len = strlen(names[i])};
+
+		monitor->places[i] = symbol__new(&name, &none);
+		if (!monitor->places[i])
+			return -ENOMEM;
 	}
 	return 0;
 }
@@ -67,6 +101,8 @@ struct monitor *monitor__new(const struct monitor_config *config)
 		err = monitor->memory ? 0 : -ENOMEM;
 	}
 	if (!err)
+		err = make_places(monitor);
+	if (!err)
 		return monitor;
 	monitor__free(monitor);
 	errno = -err;
@@ -78,13 +114,22 @@ void monitor__free(struct monitor *monitor)
 	if (!monitor)
 		return;
 	for (int i = 0; i < WIRE_MAX_TARGETS; i++) {
-		if (monitor->sources[i])
-			monitor__free_agent(monitor->sources[i]->agent);
+		if (!monitor->sources[i])
+			continue;
+		monitor__free_agent(monitor->sources[i]->agent);
+		sizes__free(monitor->sources[i]->sizes);
 		free(monitor->sources[i]);
 	}
+	for (int i = 0; i < N_PLACES; i++)
+		symbol__free(monitor->places[i]);
 	rows__free(monitor->rows);
 	memory_rows__free(monitor->memory);
 	free(monitor);
+}
+
+static bool is_allocations(const struct monitor *monitor)
+{
+	return monitor->config.type->comments;
 }
 
 int monitor__set_target(struct monitor *monitor, uint32_t target, pid_t pid, struct lines *lines)
@@ -95,6 +140,8 @@ int monitor__set_target(struct monitor *monitor, uint32_t target, pid_t pid, str
 		source = calloc(1, sizeof(*source));
 	if (!source)
 		return -ENOMEM;
+	if (!source->sizes && is_allocations(monitor))
+		source->sizes = sizes__new(); /* without, no size of what is freed is known */
 	source->pid = pid;
 	source->lines = lines;
 	monitor->sources[target] = source;
@@ -140,6 +187,8 @@ int monitor__record_loss(struct monitor *monitor, const struct wire_head *head, 
 		.time = head->time,
 	};
 
+	if (source)
+		monitor__forget_sizes(source);
 	if (monitor__enough(monitor))
 		return 0;
 	if (monitor->config.consumer) {
@@ -200,7 +249,9 @@ int monitor__finish_target(struct monitor *monitor, uint32_t target,
 	gap = final->seen - source->next_seq;
 	count_gap(monitor, gap);
 	source->next_seq += gap;
-	return err;
+	if (!err && source->has_begun)
+		err = monitor__mark(monitor, source, MONITOR_END, head.time);
+	return err == -ECANCELED ? 0 : err;
 }
 
 /* ------------------------------------------------------------------ events */
@@ -247,7 +298,17 @@ void monitor__fill(struct monitor *monitor, struct source *source, const struct 
 		case COLUMN_LINE:
 			value->s = monitor__source_line(source, event->symbol, event->line);
 			break;
-		case COLUMN_FILE: value->s = event->symbol->file; break;
+		case COLUMN_FILE:
+		case COLUMN_MOD: value->s = event->symbol->file; break;
+		case COLUMN_VALUE1: value->i = event->address; break;
+		case COLUMN_VALUE2: value->i = event->size; break;
+		case COLUMN_EVENT: value->i = event_codes[event->type]; break;
+		case COLUMN_NAME: value->s = event->symbol->function; break;
+		case COLUMN_LINENO: value->i = event->line; break;
+		case COLUMN_FROM_NAME: value->s = event->caller->function; break;
+		case COLUMN_FROM_MOD: value->s = event->caller->file; break;
+		case COLUMN_FROM_LINE: value->i = event->caller_line; break;
+		case COLUMN_DEPTH: value->i = event->depth; break;
 		default: break; /* of memory */
 		}
 		/* clang-format on */
@@ -271,6 +332,49 @@ int monitor__pass(struct monitor *monitor, bool decided)
 	}
 	monitor->totals.written++;
 	return monitor__enough(monitor) ? -ECANCELED : 0;
+}
+
+/* ------------------------------------------------------------------ allocations */
+
+void monitor__forget_sizes(struct source *source)
+{
+	sizes__clear(source->sizes);
+}
+
+int64_t monitor__size(struct source *source, uint32_t type, uint64_t address, uint64_t size)
+{
+	int64_t bytes = size > INT64_MAX ? INT64_MAX : (int64_t)size;
+
+	switch (type) {
+	case WIRE_MALLOC:
+	case WIRE_CALLOC:
+	case WIRE_REALLOC:
+		sizes__put(source->sizes, address, bytes);
+		return bytes;
+	case WIRE_FREE:
+	case WIRE_REALLOC_FREE:
+		return -(int64_t)sizes__take(source->sizes, address);
+	}
+	return 0;
+}
+
+int monitor__mark(struct monitor *monitor, struct source *source, uint32_t type, uint64_t time)
+{
+	const struct happening mark = {
+		.type = type,
+		.tid = source->pid,
+		.time = time,
+		.line = -1,
+		.symbol = monitor->places[PLACE_PROFILER],
+		.caller = monitor->places[PLACE_NOBODY],
+		.caller_line = -1,
+	};
+
+	if (!is_allocations(monitor) || monitor__enough(monitor))
+		return 0;
+	source->has_begun = type == MONITOR_BEGIN;
+	monitor->totals.marks++;
+	return monitor__take(monitor, source, &mark, monitor->totals.seen);
 }
 
 int monitor__take(struct monitor *monitor, struct source *source, const struct happening *event,

@@ -75,7 +75,7 @@ int monitor__lost(struct monitor *monitor, const char *reason, uint64_t count);
 struct monitor_agent {
 	bool hooked, ended, wants_resend;
 	int refusal; /* once it has ended without hooks: why, an enum agent_refusal */
-	uint32_t replaced, interpreters, late_threads;
+	uint32_t replaced, interpreters, late_threads, allocators;
 };
 
 /* @return of that target; all zero while none has spoken. Valid until monitor__free. */
@@ -91,6 +91,7 @@ struct monitor_loss {
 
 struct monitor_totals {
 	uint64_t seen, written, filtered, lost;
+	uint64_t marks; /* of the seen, those that are no target's: beginnings and ends of runs */
 	struct monitor_loss losses[MONITOR_MAX_LOSSES];
 	int n_losses;
 };

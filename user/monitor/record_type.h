@@ -11,6 +11,7 @@
  * @brief Fill the row of a record of lost events.
  *
  * functions: index,lost,REASON,COUNT, - lines: index,<lost>,COUNT,REASON, - RSS and VMS empty.
+ * allocations: time,0,COUNT,0,<lost>,REASON,0,,,0,... - event 0 is none.
  *
  * @param pid,tid whose events they were; 0: not known, the columns stay empty
  * @param reason filled from lost->reason; values point to it, so it must live as long as they do

@@ -7,6 +7,8 @@
 #include "pikos.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +21,7 @@ struct csv {
 	char delimiter;
 	bool usual; /* ',': what PIKOS_TEXT_PLAIN speaks of, and never in a number */
 	int n_fields;
+	bool comments; /* `#` begins one, so none stands in a field */
 };
 
 static bool needs_quotes(const struct csv *csv, const char *data, size_t len)
@@ -71,8 +74,32 @@ static char *put_quoted(char *out, const char *data, size_t len)
 	return out;
 }
 
+/* With comments: readers cut a row at `#`, some of them even between quotes. */
+static char *put_escaped(const struct csv *csv, char *out, const char *data, size_t len)
+{
+	bool quotes = needs_quotes(csv, data, len);
+
+	if (quotes)
+		*out++ = '"';
+	for (size_t i = 0; i < len; i++) {
+		if (data[i] == '#') {
+			memcpy(out, "\\x23", 4);
+			out += 4;
+			continue;
+		}
+		if (data[i] == '"')
+			*out++ = '"';
+		*out++ = data[i];
+	}
+	if (quotes)
+		*out++ = '"';
+	return out;
+}
+
 static char *put_field(const struct csv *csv, char *out, const char *data, size_t len)
 {
+	if (csv->comments && memchr(data, '#', len))
+		return put_escaped(csv, out, data, len);
 	if (needs_quotes(csv, data, len))
 		return put_quoted(out, data, len);
 	return put_bytes(out, data, len);
@@ -86,9 +113,31 @@ static char *put_number(const struct csv *csv, char *out, int64_t n)
 }
 
 /* Most bytes that a field takes, with quotes, a delimiter and the end of the row. */
-static inline size_t field_bound(const struct pikos_value *v)
+static inline size_t field_bound(const struct pikos_value *v, size_t growth)
 {
-	return v->kind == PIKOS_TEXT ? 2 * (size_t)v->s->len + 5 : DIGITS_MAX + 5;
+	return v->kind == PIKOS_TEXT ? growth * v->s->len + 5 : DIGITS_MAX + 5;
+}
+
+/* Bytes that one of a text can become. */
+static inline size_t growth(const struct csv *csv)
+{
+	return csv->comments ? 4 : 2;
+}
+
+/* Above the header: what times are, and what events. */
+static int write_comment(struct csv *csv, const struct pikos_record_type *type)
+{
+	char *out = stream__reserve(csv->stream, 512, NULL);
+	int len;
+
+	if (!out)
+		return stream__status(csv->stream);
+	len = snprintf(out, 512,
+		       "# pikos-trace %s, times of CLOCK_MONOTONIC: ns since 1970 = time + "
+		       "%" PRId64 "\r\n",
+		       type->monitor, type->epoch_ns);
+	stream__commit(csv->stream, out + len, 0);
+	return 0;
 }
 
 static int csv_prepare(void *ctx, const struct pikos_record_type *type)
@@ -102,6 +151,10 @@ static int csv_prepare(void *ctx, const struct pikos_record_type *type)
 	if (err)
 		return err;
 	csv->n_fields = type->n_fields;
+	csv->comments = type->comments;
+	err = csv->comments ? write_comment(csv, type) : 0;
+	if (err)
+		return err;
 	for (i = 0; i < type->n_fields; i++)
 		bound += 2 * strlen(type->fields[i].name) + 3;
 	out = stream__reserve(csv->stream, bound, NULL);
@@ -124,12 +177,13 @@ static char *put_fields(const struct csv *csv, char *out, const char *limit,
 	/* Locals, because the bytes written could be csv's for all that the compiler knows. */
 	const struct pikos_value *end = v + n;
 	const char delimiter = csv->delimiter;
-	const bool usual = csv->usual;
+	const bool usual = csv->usual, comments = csv->comments;
+	const size_t most = growth(csv);
 
 	for (; v < end; v++) {
-		if ((size_t)(limit - out) < field_bound(v))
+		if ((size_t)(limit - out) < field_bound(v, most))
 			return NULL;
-		if (v->kind == PIKOS_TEXT && usual && v->s->flags & PIKOS_TEXT_PLAIN)
+		if (v->kind == PIKOS_TEXT && usual && !comments && v->s->flags & PIKOS_TEXT_PLAIN)
 			out = put_bytes(out, v->s->data, v->s->len);
 		else if (v->kind == PIKOS_TEXT)
 			out = put_field(csv, out, v->s->data, v->s->len);
@@ -153,7 +207,7 @@ static size_t row_bound(const struct csv *csv, const struct pikos_value *values)
 	int i;
 
 	for (i = 0; i < csv->n_fields; i++)
-		bound += field_bound(&values[i]);
+		bound += field_bound(&values[i], growth(csv));
 	return bound;
 }
 

@@ -64,6 +64,10 @@ static void tell_notices(struct session *session, int index)
 		log_warn("PID %d set a profiler or tracer of its own: events may be missing before "
 			 "both ran again",
 			 target->pid);
+	if (agent->allocators && !told->allocators)
+		log_warn("PID %d set an allocator of its own: allocations may be missing before "
+			 "ours ran again",
+			 target->pid);
 	if (agent->interpreters > told->interpreters)
 		log_warn("PID %d has %u subinterpreters, of which nothing is seen", target->pid,
 			 agent->interpreters);

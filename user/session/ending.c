@@ -75,6 +75,7 @@ static int account(struct session *session)
 		err = monitor__finish_target(session->monitor, i, &session->wire[i]);
 	}
 	monitor__totals(session->monitor, &totals);
+	seen += totals.marks;
 	for (int i = 0; i < totals.n_losses; i++)
 		if (!strcmp(totals.losses[i].reason, MONITOR_NOT_RUN)) /* not seen there */
 			seen += totals.losses[i].count;

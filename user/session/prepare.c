@@ -61,6 +61,20 @@ static void configure(struct session *session)
 		options->buffer_size ? options->buffer_size : default_buffer_size(config->agent);
 }
 
+static bool is_allocations(const struct options *options)
+{
+	return !strcmp(options->monitor, "allocations");
+}
+
+static uint32_t allocation_flags(const struct options *options)
+{
+	if (!is_allocations(options))
+		return 0;
+	return AGENT_ALLOCATIONS | (options->domains >> DOMAIN_RAW & 1 ? AGENT_RAW : 0) |
+	       (options->domains >> DOMAIN_MEM & 1 ? AGENT_MEM : 0) |
+	       (options->domains >> DOMAIN_OBJ & 1 ? AGENT_OBJ : 0);
+}
+
 /* What an agent is to see, and to send with it. */
 static uint32_t agent_flags(const struct session *session)
 {
@@ -73,7 +87,8 @@ static uint32_t agent_flags(const struct session *session)
 	return (session->config.lines ? AGENT_LINES : 0) | (c_calls ? AGENT_C_CALLS : 0) |
 	       (options->qualified ? AGENT_QUALIFIED : 0) | (times ? AGENT_TIMES : 0) |
 	       (type->memory ? AGENT_VALUES : 0) | (options->focus ? AGENT_FOCUS : 0) |
-	       (options->pikos_run ? AGENT_WINDOW : 0) | (options->regions ? AGENT_REGIONS : 0);
+	       allocation_flags(options) | (options->pikos_run ? AGENT_WINDOW : 0) |
+	       (options->regions ? AGENT_REGIONS : 0);
 }
 
 static void choose_sources(struct session *session)
@@ -85,8 +100,9 @@ static void choose_sources(struct session *session)
 
 	session->sources = (struct source_policy){
 		.kernel = session->config.mappings,
-		.probes = options->source != SOURCE_AGENT,
-		.agent = may_agent && (!is_auto || options->argv || prefer_agent),
+		.probes = options->source != SOURCE_AGENT && !is_allocations(options),
+		.agent = may_agent &&
+			 (!is_auto || options->argv || prefer_agent || is_allocations(options)),
 		.prefer_agent = prefer_agent,
 		.name_agent = may_agent && is_auto,
 		.needed = usdt__needs(session->config.lines, options->pikos_run),

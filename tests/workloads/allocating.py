@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Allocate in all ways, between two marks, under the hooks of allocation_oracle.c.
+
+    allocating.py ORACLE.so [WAY...]
+
+The result is the list of (event, address, size) that the oracle saw, in order.
+"""
+
+import ctypes
+import gc
+import json
+import re
+import sys
+import threading
+import time
+
+import stage
+
+BEGIN, END = 1234567, 7654321
+
+
+class Entry(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_int64) for name in ("event", "address", "size")]
+
+
+def way_bytes():
+    blocks = [bytes(n) for n in range(0, 5000, 7)]
+    del blocks[::2]
+    return b"".join(blocks)
+
+
+def way_lists():
+    grown = []
+    for n in range(5000):
+        grown.append(n)
+    del grown[100:]
+    return sorted(grown, key=lambda n: -n)
+
+
+def way_dicts():
+    table = {str(n): [n] for n in range(3000)}
+    for n in range(0, 3000, 3):
+        del table[str(n)]
+    return {**table, **{n: n for n in range(2000)}}
+
+
+def way_texts():
+    return json.loads(json.dumps({"x" * n: ["é" * n, n] for n in range(0, 900, 11)}))
+
+
+def way_patterns():
+    return [re.compile("(a|b)*c{%d}" % n).match("abab" * n) for n in range(2, 40)]
+
+
+def numbers(n):
+    for i in range(n):
+        yield bytearray(i)
+
+
+def way_generators():
+    return sum(len(each) for each in numbers(1500))
+
+
+def fail(n):
+    block = bytearray(700 + n)
+    if n:
+        fail(n - 1)
+    raise ValueError(block)
+
+
+def way_exceptions():
+    for n in range(30):
+        try:
+            fail(n)
+        except ValueError:
+            pass
+
+
+def way_classes():
+    made = [type("Made%d" % n, (dict,), {"method": lambda self: self}) for n in range(30)]
+    objects = [cls().method() for cls in made]
+    del made, objects
+    gc.collect()
+
+
+def way_threads():
+    """Others allocate meanwhile: the oracle looks at this one."""
+    done = threading.Event()
+
+    def allocate():
+        while not done.is_set():
+            len(bytearray(5000))
+
+    threads = [threading.Thread(target=allocate) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    way_lists()
+    way_dicts()
+    done.set()
+    for thread in threads:
+        thread.join()
+
+
+def way_unhandled():
+    """Ends the thread, not the program."""
+    hook, threading.excepthook = threading.excepthook, lambda arguments: None
+    thread = threading.Thread(target=fail, args=(20,))
+    thread.start()
+    thread.join()
+    threading.excepthook = hook
+
+
+WAYS = [name[4:] for name in globals() if name.startswith("way_")]
+
+
+def run(ways):
+    for way in ways:
+        globals()["way_" + way]()
+
+
+def main():
+    oracle = ctypes.CDLL(sys.argv[1])
+    ways = sys.argv[2:] or WAYS
+    get, put, malloc, free = (
+        ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p) for name in (
+            "PyMem_GetAllocator", "PyMem_SetAllocator", "PyMem_RawMalloc", "PyMem_RawFree"))
+    begin, end = oracle.oracle_begin, oracle.oracle_end
+    stage.ready()
+    stage.wait_go()
+    begin(get, put, malloc, free, ctypes.c_size_t(BEGIN))
+    run(ways)
+    end(malloc, free, ctypes.c_size_t(END))
+    count = ctypes.c_int64.in_dll(oracle, "oracle_count").value
+    entries = (Entry * (1 << 20)).in_dll(oracle, "oracle_entries")
+    stage.result([(each.event, each.address, each.size) for each in entries[:count]])
+    time.sleep(0)
+
+
+if __name__ == "__main__":
+    main()
