@@ -134,20 +134,20 @@ static __always_inline __u64 code_identity(__u32 target, const struct code_view 
 
 /* ------------------------------------------------------------------ what is sent of a code */
 
-static __always_inline void copy_text(void *to, __u32 room, const struct text *text,
+/* @return false: it cannot be read; that of no text is empty */
+static __always_inline bool copy_text(void *to, __u32 room, const struct text *text,
 				      struct wire_text *out)
 {
 	__u32 bytes = text->bytes < room ? text->bytes : room;
 
-	out->bytes = 0;
-	out->kind = text->kind;
+	out->bytes = out->kind = out->unused = 0;
 	out->cut = text->bytes > room;
-	out->unused = 0;
 	barrier_var(bytes);
 	if (bytes > room || bpf_probe_read_user(to, bytes, (const void *)text->data))
-		out->kind = 0;
-	else
-		out->bytes = bytes;
+		return false;
+	out->bytes = bytes;
+	out->kind = text->kind;
+	return true;
 }
 
 struct code_texts {
@@ -156,36 +156,49 @@ struct code_texts {
 	__u32 table_bytes;
 };
 
-static __always_inline void fill_code(struct wire_frame_code *record,
-				      const struct wire_layout *layout,
-				      const struct code_texts *texts, __u32 id, __u32 target,
-				      enum wire_size size)
+/* @return 0; -1: name or file cannot be read, nothing is sent */
+static __always_inline int submit_code(struct wire_frame_code *record, bool readable,
+				       const struct wire_layout *layout,
+				       const struct code_texts *texts, __u32 id, __u32 target,
+				       enum wire_size size)
 {
+	if (!readable) {
+		bpf_ringbuf_discard(record, BPF_RB_NO_WAKEUP);
+		return -1;
+	}
 	record->code = id;
 	record->first_line = texts->first_line;
 	record->table_format = layout->table_format;
 	record->table_bytes = texts->table_bytes;
 	fill_head(&record->head, WIRE_FRAME_CODE, size, target);
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return 0;
 }
+
+/* clang-format off */
+#define COPY_TEXTS(record, texts)                                                              \
+	(copy_text((record)->qualname, sizeof((record)->qualname), &(texts)->qualname,         \
+		   &(record)->code.qualname),                                                  \
+	 copy_text((record)->name, sizeof((record)->name), &(texts)->name,                     \
+		   &(record)->code.name) &&                                                    \
+	 copy_text((record)->file, sizeof((record)->file), &(texts)->file,                     \
+		   &(record)->code.file))
+/* clang-format on */
 
 static __noinline int send_code_long(const struct wire_layout *layout,
 				     const struct code_texts *texts, __u32 id, __u32 target)
 {
 	struct wire_frame_code_long *record;
 	void *ring = this_ring();
+	bool readable;
 
 	if (!ring || !texts || !layout)
 		return -1;
 	record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
 	if (!record)
 		return -1;
-	copy_text(record->name, sizeof(record->name), &texts->name, &record->code.name);
-	copy_text(record->qualname, sizeof(record->qualname), &texts->qualname,
-		  &record->code.qualname);
-	copy_text(record->file, sizeof(record->file), &texts->file, &record->code.file);
-	fill_code(&record->code, layout, texts, id, target, WIRE_LONG);
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
-	return 0;
+	readable = COPY_TEXTS(record, texts);
+	return submit_code(&record->code, readable, layout, texts, id, target, WIRE_LONG);
 }
 
 static __noinline int send_code_short(const struct wire_layout *layout,
@@ -193,22 +206,18 @@ static __noinline int send_code_short(const struct wire_layout *layout,
 {
 	struct wire_frame_code_short *record;
 	void *ring = this_ring();
+	bool readable;
 
 	if (!ring || !texts || !layout)
 		return -1;
 	record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
 	if (!record)
 		return -1;
-	copy_text(record->name, sizeof(record->name), &texts->name, &record->code.name);
-	copy_text(record->qualname, sizeof(record->qualname), &texts->qualname,
-		  &record->code.qualname);
-	copy_text(record->file, sizeof(record->file), &texts->file, &record->code.file);
-	fill_code(&record->code, layout, texts, id, target, WIRE_SHORT);
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
-	return 0;
+	readable = COPY_TEXTS(record, texts);
+	return submit_code(&record->code, readable, layout, texts, id, target, WIRE_SHORT);
 }
 
-/* @return 0; -1: no room, or neither name nor file can be read */
+/* @return 0; -1: no room, or its name or file cannot be read */
 __weak int send_frame_code(__u32 target, __u64 code, __u32 id)
 {
 	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
