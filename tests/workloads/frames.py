@@ -22,7 +22,7 @@ import weakref
 
 import stage
 
-FIRST_SIZE = 1000 * 4096 + 1
+FIRST_SIZE = 3000 * 4096
 seen = {}
 kept = []
 lock = threading.Lock()

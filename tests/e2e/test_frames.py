@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The Python stacks of memory's records are those that the interpreter itself tells of."""
+
+import csv
+import os
+import subprocess
+
+import harness
+import interpreters
+from harness import Failure, Skip, add_test, check, equal, test
+from test_oracle import BIG
+
+FIELDS = "index,type,function,lineNo,address,size,RSS,VMS,line,filename,stack".split(",")
+MAX_FRAMES = 128
+
+
+def mapped(path):
+    """{size: rows} of the mmap rows of a recording with --stacks."""
+    found = {}
+    with open(path, encoding="utf-8", newline="") as stream:
+        rows = csv.reader(stream, strict=True)
+        equal(next(rows, None), FIELDS, "the CSV's header")
+        for cells in rows:
+            row = dict(zip(FIELDS, cells))
+            check(row["type"] != "lost", f"lost events although the buffer is big: {row}")
+            if row["type"] == "mmap":
+                found.setdefault(int(row["size"]), []).append(row)
+    return found
+
+
+def written(text):
+    """Bytes of a file's name that are no UTF-8 are written as escapes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def word(frame, qualified=False):
+    file, name, qualname, line = frame
+    return (written(file), written(qualname if qualified and qualname else name),
+            -1 if line is None else line)
+
+
+def folded(frames, qualified=False):
+    words = [":".join(map(str, word(frame, qualified))) for frame in frames[:MAX_FRAMES]]
+    if len(frames) > MAX_FRAMES:
+        words.append("<cut>")
+    return ";".join(reversed(words))
+
+
+def compare(rows, seen, qualified=False):
+    """Each moment has one row, with its stack and its innermost frame."""
+    wrong = []
+    for size, frames in seen.items():
+        expected = folded(frames, qualified)
+        stacks = [row["stack"] for row in rows.get(size, [])]
+        if stacks != [expected]:
+            wrong.append((expected, stacks))
+            continue
+        row = rows[size][0]
+        equal((row["filename"], row["function"], int(row["lineNo"])),
+              word(frames[0], qualified), "the row's own frame")
+    if wrong:
+        raise Failure(f"{len(wrong)} of {len(seen)} stacks differ", *wrong[0])
+
+
+def record(context, interpreter, script, *options):
+    """Run a workload under memory --stacks; return (rows, findings)."""
+    place, _ = interpreter.place(context)
+    workload = context.start(interpreter.command(
+        os.path.join(place, script), interpreter.inside(interpreter.scratch(context))))
+    tracer = context.record("memory", workload, "--stacks", *options, *BIG)
+    equal(tracer.summary()["lost"], 0, "events lost")
+    return mapped(context.path("records.csv")), workload.peek()
+
+
+def compare_stacks(context, interpreter, *options):
+    rows, seen = record(context, interpreter, "frames.py", *options)
+    check(len(seen) > 700, f"only {len(seen)} moments: proves nothing")
+    compare(rows, seen, "--qualified" in options)
+    context.note(f"{len(seen)} stacks, {sum(map(len, seen.values()))} frames")
+
+
+def skip(_, reason):
+    raise Skip(reason)
+
+
+def register():
+    for each in interpreters.known():
+        add_test(f"frames_{each.label}",
+                 lambda context, each=each: compare_stacks(context, each))
+    for label, reason in interpreters.missing().items():
+        add_test(f"frames_{label}", lambda context, reason=reason: skip(context, reason))
+
+
+register()
+
+
+@test(vm=True)
+def test_frames_qualified(context):
+    compare_stacks(context, interpreters.of_version(3, 11), "--qualified")
+
+
+@test()
+def test_frames_refuses_wrong_stacks(context):
+    """A frame too many, one too few, another line, file or function each fail the comparison."""
+    frames = [("f.py", "inner", "inner", 3), ("f.py", "outer", "outer", 7)]
+    seen = {4096: frames}
+
+    def rows_of(stack):
+        file, function, line = word(stack[0])
+        return {4096: [{"stack": folded(stack), "filename": file, "function": function,
+                        "lineNo": line}]}
+
+    compare(rows_of(frames), seen)
+    wrongs = [frames[:1], frames + frames[1:], frames[::-1],
+              [("f.py", "inner", "inner", 4), frames[1]], [("g.py", *frames[0][1:]), frames[1]],
+              [("f.py", "other", "other", 3), frames[1]]]
+    for wrong in [{}, *map(rows_of, wrongs)]:
+        try:
+            compare(wrong, seen)
+        except Failure:
+            continue
+        raise Failure("a wrong stack was taken", seen, wrong)
+
+
+@test()
+def test_frames_offsets_are_those_of_the_headers(context):
+    """The committed table is what scripts/frame-offsets makes of the headers that are here."""
+    script = os.path.join(harness.ROOT, "scripts", "frame-offsets")
+    done = subprocess.run([script, "--check"], capture_output=True, text=True)
+    if not done.stdout:
+        raise Skip("no headers of a CPython from 3.9 to 3.12")
+    equal(done.returncode, 0, f"exit status of frame-offsets --check ({done.stdout})")
+    context.note(f"{len(done.stdout.splitlines())} versions")
