@@ -159,6 +159,52 @@ static __always_inline __u64 current_thread_pointer(void)
 #endif
 }
 
+__weak const volatile bool has_task_regs = false; /* bpf_task_pt_regs, 5.15 */
+
+#if defined(__TARGET_ARCH_x86)
+/*
+ * Whether the program itself met a fault, not a system call on its behalf: then the number of the
+ * system call is -1.
+ */
+static __always_inline bool is_user_fault(void)
+{
+	struct pt_regs *regs;
+
+	if (!has_task_regs || !has_task_btf)
+		return false;
+	regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	return (long)regs->orig_ax == -1;
+}
+
+/* Where the program's own code is; left alone if that cannot be told. */
+static __always_inline void current_user_place(__u64 *instruction, __u64 *stack_pointer)
+{
+	struct pt_regs *regs;
+
+	if (!has_task_regs || !has_task_btf)
+		return;
+	regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	*instruction = regs->ip;
+	*stack_pointer = regs->sp;
+}
+#else
+static __always_inline bool is_user_fault(void)
+{
+	return false;
+}
+
+static __always_inline void current_user_place(__u64 *instruction, __u64 *stack_pointer)
+{
+	struct pt_regs *regs;
+
+	if (!has_task_regs || !has_task_btf)
+		return;
+	regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	*instruction = regs->user_regs.pc;
+	*stack_pointer = regs->user_regs.sp;
+}
+#endif
+
 /*
  * System calls, as their entry has left them in the registers. The result has taken the place of
  * arm64's first argument, which is kept for restarting the call.

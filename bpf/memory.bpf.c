@@ -30,6 +30,9 @@
 #include "bpf/transport.bpf.h"
 #include "bpf/frames.bpf.h"
 
+#define PAGE_BYTES	4096 /* where on_fault exists */
+#define MAX_FAULT_ORDER 9    /* a huge page is that many times doubled */
+
 #define MAX_ERROR 4095 /* results of system calls from -MAX_ERROR on are errors */
 
 /* madvise: what takes pages away. */
@@ -40,6 +43,7 @@
 #define MADV_DONTNEED_LOCKED 24
 
 const volatile bool emit_stacks = false; /* all frames, not the innermost alone */
+const volatile bool emit_native = false; /* C frames */
 
 /* A process to be watched from now on: adopt_memory. */
 __u32 adopted_tgid;
@@ -56,6 +60,11 @@ struct long_record {
 	struct wire_frame frames[WIRE_MAX_FRAMES];
 };
 
+struct native_record {
+	struct wire_memory memory;
+	__u64 words[WIRE_MAX_FRAMES + WIRE_MAX_NATIVE]; /* frames, then addresses */
+};
+
 /* @param from head.time 0: now */
 static __always_inline void fill_memory(struct wire_memory *memory, const struct wire_memory *from)
 {
@@ -66,40 +75,57 @@ static __always_inline void fill_memory(struct wire_memory *memory, const struct
 }
 
 static __always_inline bool send_short(void *ring, const struct wire_memory *from,
-				       const struct wire_frame *frames, __u32 n_frames)
+				       const struct wire_frame *frames)
 {
 	struct short_record *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
 
 	if (!record)
 		return false;
 	fill_memory(&record->memory, from);
-	record->memory.n_frames = n_frames > 0;
-	if (n_frames)
+	record->memory.n_frames = frames && from->n_frames;
+	if (frames)
 		record->frame = frames[0];
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 	return true;
 }
 
 static __always_inline bool send_long(void *ring, const struct wire_memory *from,
-				      const struct wire_frame *frames, __u32 n_frames)
+				      const struct wire_frame *frames)
 {
 	struct long_record *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
 
 	if (!record)
 		return false;
 	fill_memory(&record->memory, from);
-	record->memory.n_frames = n_frames;
 	__builtin_memcpy(record->frames, frames, sizeof(record->frames));
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 	return true;
 }
 
-/* @param frames room for WIRE_MAX_FRAMES; NULL: none */
-static __noinline int emit(const struct wire_memory *from, const struct wire_frame *frames,
-			   __u32 n_frames)
+static __always_inline bool send_native(void *ring, const struct wire_memory *from,
+					const struct wire_frame *frames, const __u64 *native)
 {
-	bool is_long = emit_stacks && frames && n_frames > 1;
-	__u32 size = is_long ? sizeof(struct long_record) : sizeof(struct short_record);
+	struct native_record *record = bpf_ringbuf_reserve(ring, sizeof(*record), 0);
+	__u32 n_frames = frames ? from->n_frames : 0, n_native = from->n_native;
+
+	if (!record)
+		return false;
+	fill_memory(&record->memory, from);
+	record->memory.n_frames = record->memory.n_native = 0;
+	if (n_frames <= WIRE_MAX_FRAMES && n_native <= WIRE_MAX_NATIVE) {
+		bpf_probe_read_kernel(record->words, n_frames * 8, frames);
+		bpf_probe_read_kernel(record->words + n_frames, n_native * 8, native);
+		record->memory.n_frames = n_frames;
+		record->memory.n_native = n_native;
+	}
+	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return true;
+}
+
+/* @param frames room for WIRE_MAX_FRAMES; NULL: none @param native with emit_native */
+static __noinline int emit(const struct wire_memory *from, const struct wire_frame *frames,
+			   const __u64 *native)
+{
 	struct wire_target *target;
 	bool sent = false;
 	__u32 index;
@@ -114,15 +140,17 @@ static __noinline int emit(const struct wire_memory *from, const struct wire_fra
 	__sync_fetch_and_add(&target->seen, 1);
 	ring = this_ring();
 	if (ring && !(target->any_unreported && report_lost(index))) {
-		if (is_long)
-			sent = send_long(ring, from, frames, n_frames);
+		if (emit_native && native)
+			sent = send_native(ring, from, frames, native);
+		else if (emit_stacks && frames && from->n_frames > 1)
+			sent = send_long(ring, from, frames);
 		else
-			sent = send_short(ring, from, frames, frames ? n_frames : 0);
+			sent = send_short(ring, from, frames);
 	}
 	if (!sent)
 		count_lost(target, WIRE_BUFFER_FULL);
 	else if (bpf_get_current_pid_tgid() >> 32 == target->tgid)
-		watch_fill(ring, target, size + 8);
+		watch_fill(ring, target, sizeof(struct native_record));
 	return 0;
 }
 
@@ -156,11 +184,48 @@ static __always_inline struct thread_stack *find_stack(__u32 index, __u32 *flags
 	return stack;
 }
 
+/* ------------------------------------------------------------------ C frames */
+
+/*
+ * As far as frame pointers lead. Interrupts aside nobody else is here: a slot that is taken belongs
+ * to who was preempted.
+ */
+struct native_frames {
+	__u32 n;
+	__u32 busy;
+	__u64 addresses[WIRE_MAX_NATIVE];
+};
+
+static __always_inline void find_native(void *ctx, struct native_frames *native)
+{
+	long bytes =
+		bpf_get_stack(ctx, native->addresses, sizeof(native->addresses), BPF_F_USER_STACK);
+
+	native->n = bytes > 0 ? bytes / sizeof(__u64) : 0;
+}
+
+/* Of system calls. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct native_frames);
+} call_natives SEC(".maps");
+
 /* ------------------------------------------------------------------ runs of faults */
 
 struct place {
 	struct top_frame top;
-	__u64 callers; /* hash; with emit_stacks */
+	__u64 callers;			  /* hash; with emit_stacks */
+	__u64 instruction, stack_pointer; /* of C; with emit_native */
+};
+
+struct change {
+	__u64 first_time; /* valid if n_faults */
+	__s64 pages;
+	__u64 low, high; /* addresses that faulted, whole pages; low 0: not known */
+	__u32 n_faults;
+	bool unplaced; /* of one of the faults it is not known where */
 };
 
 struct run {
@@ -170,17 +235,14 @@ struct run {
 	__u32 flags;	 /* WIRE_STACK_* */
 	__u64 last_time; /* 0: there is none */
 	__u64 vms;
-	struct {
-		__u64 first_time;
-		__s64 pages;
-		__u32 n_faults;
-		__u32 unused;
-	} changes[WIRE_N_COUNTERS];
+	struct change changes[WIRE_N_COUNTERS];
 	__u64 rss;
 	struct place place;
 	__u32 n_frames;
-	__u32 unused;
+	__u32 fault_tid;     /* the last fault on this CPU: who... */
+	__u64 fault_address; /* ...and where */
 	struct wire_frame frames[WIRE_MAX_FRAMES];
+	struct native_frames native;
 };
 
 struct {
@@ -217,16 +279,21 @@ static __noinline int flush(struct run *run)
 	memory.flags = run->flags;
 	memory.rss = run->rss;
 	memory.vms = run->vms;
+	memory.n_frames = run->n_frames;
+	memory.n_native = run->native.n;
 	for (int i = 0; i < WIRE_N_COUNTERS; i++) {
 		if (run->changes[i].pages) {
 			memory.head.type = change_types[i];
 			memory.first_time = run->changes[i].first_time;
 			memory.change = run->changes[i].pages;
 			memory.n_faults = run->changes[i].n_faults;
-			emit(&memory, run->frames, run->n_frames);
+			memory.address = run->changes[i].unplaced ? 0 : run->changes[i].low;
+			memory.size = run->changes[i].unplaced
+					      ? 0
+					      : run->changes[i].high - run->changes[i].low;
+			emit(&memory, run->frames, run->native.addresses);
 		}
-		run->changes[i].pages = 0;
-		run->changes[i].n_faults = 0;
+		__builtin_memset(&run->changes[i], 0, sizeof(run->changes[i]));
 	}
 	run->last_time = 0;
 	return 0;
@@ -319,6 +386,8 @@ static __always_inline void find_place(__u32 index, __u32 flags, struct place *p
 	__builtin_memset(place, 0, sizeof(*place));
 	if (flags & WIRE_STACK_OUTSIDE)
 		return;
+	if (emit_native)
+		current_user_place(&place->instruction, &place->stack_pointer);
 	top_frame(index, &place->top);
 	if (place->top.frame) {
 		if (emit_stacks)
@@ -336,11 +405,13 @@ static __always_inline bool is_at(const struct run *run, const struct place *pla
 {
 	return run->place.top.frame == place->top.frame && run->place.top.code == place->top.code &&
 	       run->place.top.instruction == place->top.instruction &&
-	       run->place.callers == place->callers;
+	       run->place.callers == place->callers &&
+	       run->place.instruction == place->instruction &&
+	       run->place.stack_pointer == place->stack_pointer;
 }
 
-static __always_inline void begin_run(struct run *run, const struct place *place, __u32 index,
-				      __u32 tid, __u32 flags)
+static __always_inline void begin_run(void *ctx, struct run *run, const struct place *place,
+				      __u32 index, __u32 tid, __u32 flags)
 {
 	struct thread_stack *stack = find_stack(index, &flags);
 
@@ -348,7 +419,9 @@ static __always_inline void begin_run(struct run *run, const struct place *place
 	run->target = index;
 	run->tid = tid;
 	run->flags = flags;
-	run->n_frames = 0;
+	run->n_frames = run->native.n = 0;
+	if (emit_native && !(flags & WIRE_STACK_OUTSIDE))
+		find_native(ctx, &run->native);
 	if (!stack)
 		return;
 	run->n_frames = stack->n_frames;
@@ -359,30 +432,52 @@ static __always_inline void begin_run(struct run *run, const struct place *place
 }
 
 /* Coming and going do not cancel each other out. */
-static __always_inline bool turns(const struct run *run, __u32 member, __s64 pages)
+static __always_inline bool turns(const struct change *change, __s64 pages)
 {
-	return (run->changes[member].pages > 0 && pages < 0) ||
-	       (run->changes[member].pages < 0 && pages > 0);
+	return (change->pages > 0 && pages < 0) || (change->pages < 0 && pages > 0);
 }
 
-static __always_inline void add_to_run(struct run *run, struct wire_memory_state *state,
+/*
+ * Where the pages lie, of a fault that the program itself has met: its address was noted on this
+ * CPU. With more than one page a part of its surroundings came, aligned.
+ */
+static __always_inline void note_address(struct run *run, struct change *change, __s64 pages)
+{
+	__u64 bytes = PAGE_BYTES, low = run->fault_address;
+
+	if (pages <= 0 || run->fault_tid != (__u32)bpf_get_current_pid_tgid() || !is_user_fault()) {
+		change->unplaced = true;
+		return;
+	}
+	for (int i = 0; i < MAX_FAULT_ORDER && bytes < pages * PAGE_BYTES; i++)
+		bytes *= 2;
+	low &= -bytes;
+	if (!change->low || low < change->low)
+		change->low = low;
+	if (low + bytes > change->high)
+		change->high = low + bytes;
+}
+
+static __always_inline void add_to_run(void *ctx, struct run *run, struct wire_memory_state *state,
 				       __u32 index, struct mm_struct *mm, __u32 member, __s64 pages)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
+	struct change *change = &run->changes[member];
 	__u32 flags = actor_flags(mm, index);
 	__u64 now = bpf_ktime_get_ns();
 	struct place place;
 
 	find_place(index, flags, &place);
 	if (run->last_time && (run->tid != tid || run->target != index || !is_at(run, &place) ||
-			       turns(run, member, pages)))
+			       turns(change, pages)))
 		flush(run);
 	if (!run->last_time)
-		begin_run(run, &place, index, tid, flags);
-	if (!run->changes[member].n_faults)
-		run->changes[member].first_time = now;
-	run->changes[member].n_faults++;
-	run->changes[member].pages += pages;
+		begin_run(ctx, run, &place, index, tid, flags);
+	if (!change->n_faults)
+		change->first_time = now;
+	change->n_faults++;
+	change->pages += pages;
+	note_address(run, change, pages);
 	run->last_time = now;
 	run->rss = rss_of(state);
 	run->vms = mm->total_vm;
@@ -413,7 +508,7 @@ static __always_inline bool is_torn_down(struct mm_struct *mm)
 	return true;
 }
 
-static __always_inline int on_change(struct mm_struct *mm, __u32 member, bool percpu)
+static __always_inline int on_change(void *ctx, struct mm_struct *mm, __u32 member, bool percpu)
 {
 	struct wire_memory_state *state;
 	struct run *run;
@@ -432,7 +527,7 @@ static __always_inline int on_change(struct mm_struct *mm, __u32 member, bool pe
 		return 0; /* the next change on this CPU takes this one in */
 	pages = percpu ? change_percpu(state, index, member) : change_atomic(state, member);
 	__sync_fetch_and_add(&state->total[member], pages);
-	add_to_run(run, state, index, mm, member, pages);
+	add_to_run(ctx, run, state, index, mm, member, pages);
 	disown(run);
 	return 0;
 }
@@ -440,13 +535,26 @@ static __always_inline int on_change(struct mm_struct *mm, __u32 member, bool pe
 SEC("?tp_btf/rss_stat")
 int BPF_PROG(on_rss_percpu, struct mm_struct *mm, int member)
 {
-	return on_change(mm, member, true);
+	return on_change(ctx, mm, member, true);
 }
 
 SEC("?tp_btf/rss_stat")
 int BPF_PROG(on_rss_atomic, struct mm_struct *mm, int member)
 {
-	return on_change(mm, member, false);
+	return on_change(ctx, mm, member, false);
+}
+
+/* x86 only; elsewhere runs have no addresses. */
+SEC("?tp_btf/page_fault_user")
+int BPF_PROG(on_fault, unsigned long address)
+{
+	struct run *run = this_run();
+
+	if (!run)
+		return 0;
+	run->fault_tid = bpf_get_current_pid_tgid();
+	run->fault_address = address;
+	return 0;
 }
 
 /* Some times a second on each CPU: no run waits for longer. */
@@ -514,7 +622,29 @@ static __always_inline bool fill_call(struct wire_memory *memory, struct wire_me
 	return false;
 }
 
-static __always_inline int on_call(struct pt_regs *regs, long number, long result)
+static __always_inline int emit_with_native(void *ctx, struct wire_memory *memory,
+					    struct thread_stack *stack)
+{
+	__u32 zero = 0;
+	struct native_frames *native = bpf_map_lookup_elem(&call_natives, &zero);
+
+	if (!native || native->busy) {
+		emit(memory, stack ? stack->frames : NULL, NULL);
+		return 0;
+	}
+	*(volatile __u32 *)&native->busy = 1;
+	barrier();
+	native->n = 0;
+	if (!(memory->flags & WIRE_STACK_OUTSIDE))
+		find_native(ctx, native);
+	memory->n_native = native->n;
+	emit(memory, stack ? stack->frames : NULL, native->addresses);
+	barrier();
+	*(volatile __u32 *)&native->busy = 0;
+	return 0;
+}
+
+static __always_inline int on_call(void *ctx, struct pt_regs *regs, long number, long result)
 {
 	struct mm_struct *mm = current_mm();
 	struct wire_memory memory = {};
@@ -539,7 +669,10 @@ static __always_inline int on_call(struct pt_regs *regs, long number, long resul
 		flush(run);
 		disown(run);
 	}
-	emit(&memory, stack ? stack->frames : NULL, stack ? stack->n_frames : 0);
+	memory.n_frames = stack ? stack->n_frames : 0;
+	if (emit_native)
+		return emit_with_native(ctx, &memory, stack);
+	emit(&memory, stack ? stack->frames : NULL, NULL);
 	return 0;
 }
 
@@ -551,37 +684,37 @@ int BPF_PROG(on_any_call, struct pt_regs *regs, long result)
 	if (number != SYSCALL_MMAP && number != SYSCALL_MUNMAP && number != SYSCALL_BRK &&
 	    number != SYSCALL_MREMAP && number != SYSCALL_MADVISE)
 		return 0;
-	return on_call(regs, number, result);
+	return on_call(ctx, regs, number, result);
 }
 
 SEC("?fexit/" SYSCALL_PREFIX "mmap")
 int BPF_PROG(on_mmap, struct pt_regs *regs, long result)
 {
-	return on_call(regs, SYSCALL_MMAP, result);
+	return on_call(ctx, regs, SYSCALL_MMAP, result);
 }
 
 SEC("?fexit/" SYSCALL_PREFIX "munmap")
 int BPF_PROG(on_munmap, struct pt_regs *regs, long result)
 {
-	return on_call(regs, SYSCALL_MUNMAP, result);
+	return on_call(ctx, regs, SYSCALL_MUNMAP, result);
 }
 
 SEC("?fexit/" SYSCALL_PREFIX "mremap")
 int BPF_PROG(on_mremap, struct pt_regs *regs, long result)
 {
-	return on_call(regs, SYSCALL_MREMAP, result);
+	return on_call(ctx, regs, SYSCALL_MREMAP, result);
 }
 
 SEC("?fexit/" SYSCALL_PREFIX "brk")
 int BPF_PROG(on_brk, struct pt_regs *regs, long result)
 {
-	return on_call(regs, SYSCALL_BRK, result);
+	return on_call(ctx, regs, SYSCALL_BRK, result);
 }
 
 SEC("?fexit/" SYSCALL_PREFIX "madvise")
 int BPF_PROG(on_madvise, struct pt_regs *regs, long result)
 {
-	return on_call(regs, SYSCALL_MADVISE, result);
+	return on_call(ctx, regs, SYSCALL_MADVISE, result);
 }
 
 /* ------------------------------------------------------------------ the beginning */

@@ -161,8 +161,10 @@ struct wire_memory {
 	struct wire_head head; /* time: of the call's end, of the last of the faults */
 	__u64 seq;	       /* not used: threads that run at once would share numbers */
 	__u64 first_time;      /* of the call's begin, of the first of n_faults */
-	__u64 address;	       /* mmap, mremap: the result; brk: the new end; faults: 0 */
-	__u64 size;	   /* bytes: as asked for, mremap: the new size; brk: 0; faults: below */
+	__u64 address;	   /* mmap, mremap: the result; brk: the new end; faults: the lowest one,
+			    * 0: not known */
+	__u64 size;	   /* bytes: as asked for, mremap: the new size; brk: 0; faults: to behind
+			    * the highest one */
 	__u64 old_address; /* mremap; brk: the end before */
 	__u64 old_size;	   /* mremap */
 	__s64 change;	   /* faults: pages by which the type has grown; else 0 */

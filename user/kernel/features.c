@@ -34,6 +34,11 @@ const struct feature_info features__table[N_FEATURES] = {
 			       "see VMS change for the agent; else as system calls end", false},
 	[FEATURE_CALL_EXITS] = {"fexit on system calls", "5.12",
 				"watch memory calls at no cost to others; else sys_exit", false},
+	[FEATURE_TASK_REGS] = {"bpf_task_pt_regs", "5.15",
+			       "tell faults of the program's own; else they have no addresses",
+			       false},
+	[FEATURE_USER_FAULTS] = {"exceptions:page_fault_user", "4.4",
+				 "addresses of faults; x86 only", false},
 };
 
 static struct btf *kernel_btf(void)
@@ -179,6 +184,7 @@ int features__find(bool found[N_FEATURES])
 		found[FEATURE_TASK_BTF] = has_helper(BPF_FUNC_get_current_task_btf);
 		found[FEATURE_SPIN_LOCK] = has_helper(BPF_FUNC_spin_lock);
 		found[FEATURE_COOKIE] = has_helper(BPF_FUNC_get_attach_cookie);
+		found[FEATURE_TASK_REGS] = has_helper(BPF_FUNC_task_pt_regs);
 		found[FEATURE_PERCPU_ELEMENT] = has_helper(BPF_FUNC_map_lookup_percpu_elem);
 	}
 	if (!btf)
@@ -192,6 +198,8 @@ int features__find(bool found[N_FEATURES])
 		btf__find_by_name_kind(btf, "__percpu_counter_init_many", BTF_KIND_FUNC) >= 0;
 	/* Before, the path of a cgroup was made each time: a third parameter. */
 	found[FEATURE_MMAP_LOCK] = tracepoint_parameters(btf, "btf_trace_mmap_lock_released") == 2;
+	found[FEATURE_USER_FAULTS] =
+		btf__find_by_name_kind(btf, "btf_trace_page_fault_user", BTF_KIND_TYPEDEF) >= 0;
 	found[FEATURE_CALL_EXITS] = can_see_call_exits(btf);
 	return 0;
 }

@@ -30,7 +30,7 @@ int kernel__map_array(const struct bpf_map *map, size_t size, void **out);
 
 /* mappings.c, in the order of their calls */
 void mappings__choose_programs(struct kernel *kernel, const struct kernel_config *config,
-			       bool has_call_exits);
+			       const bool *found);
 int mappings__size_maps(struct kernel *kernel, uint32_t n_targets);
 int mappings__fill(struct kernel *kernel);
 /* Nothing made yet is fine. */

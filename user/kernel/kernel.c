@@ -53,6 +53,7 @@ static void set_knobs(struct kernel *kernel, const struct kernel_config *config,
 
 	knobs->has_attach_cookie = kernel->has_cookies = found[FEATURE_COOKIE];
 	knobs->has_task_btf = found[FEATURE_TASK_BTF];
+	knobs->has_task_regs = found[FEATURE_TASK_REGS];
 	knobs->has_percpu_rss = found[FEATURE_PERCPU_RSS];
 	knobs->has_adjacent_rss = found[FEATURE_ADJACENT_RSS];
 	knobs->has_spin_lock = found[FEATURE_SPIN_LOCK];
@@ -100,7 +101,7 @@ static void choose_programs(struct kernel *kernel, const struct kernel_config *c
 	bpf_program__set_autoload(bpf->progs.on_sys_exit,
 				  config->memory && config->agent && !found[FEATURE_MMAP_LOCK]);
 	if (config->mappings)
-		mappings__choose_programs(kernel, config, found[FEATURE_CALL_EXITS]);
+		mappings__choose_programs(kernel, config, found);
 }
 
 /* Before loading: the first ring is also the pattern for the map of rings. */

@@ -117,7 +117,7 @@ static const struct pikos_text *address_text(struct memory_rows *rows,
 	char digits[24];
 
 	begin(&rows->address);
-	if (event->type < WIRE_ANON) {
+	if (event->address) {
 		snprintf(digits, sizeof(digits), "0x%" PRIx64, event->address);
 		if (append_words(&rows->address, digits))
 			return NULL;

@@ -27,9 +27,9 @@ struct memory_event {
 	uint64_t time;	     /* ns of CLOCK_MONOTONIC: of the call's end, of the last fault */
 	uint64_t first_time; /* of the first of n_faults; calls: the same */
 	uint64_t address;    /* mmap, mremap: the result; munmap, madvise: as given; brk: the new
-			      * end; faults: 0 */
+			      * end; faults: the lowest one, 0: not known */
 	uint64_t size; /* bytes, whole pages: mmap, munmap, madvise: of the range; mremap: the new
-			* size; brk, faults: 0 */
+			* size; brk: 0; faults: from the lowest to behind the highest */
 	uint64_t old_address; /* mremap: as given; brk: the end before; else 0 */
 	uint64_t old_size;    /* mremap, bytes; else 0 */
 	int64_t change;	      /* faults: bytes by which its type is more resident; else 0 */
