@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The agent with the memory monitors, with times and threads, as other tracers' probes, as auto."""
+"""The agent with times and threads, as other tracers' probes, as auto."""
 
 import json
 import os
@@ -9,39 +9,7 @@ import interpreters
 from harness import Skip, check, equal, test, wait_for
 from records import events, parse_csv, read_csv
 from test_agent_odd import AGENT, each_of_some, gone, odd, one_line, tasks
-from test_memory import COLD, NEAR, need_exact_statm
 from test_oracle import BIG
-
-
-# ------------------------------------------------------------------ memory
-
-
-def memory(context, interpreter, monitor):
-    """RSS and VMS against statm read just before by the workload."""
-    place, _ = interpreter.place(context)
-    workload = context.start(interpreter.command(os.path.join(place, "memory.py")))
-    context.record(monitor, workload, *AGENT, *BIG)
-    truth = workload.peek()
-    rows = [row for row in read_csv(context.path("records.csv"), monitor)
-            if row["function"] == "marker" and row.get("type", "call") == "call"]
-    equal(len(rows), len(truth), "records of marker()")
-    for number, (row, (rss, vms)) in enumerate(zip(rows, truth)):
-        if number >= COLD:
-            check(abs(row["RSS"] - rss) <= NEAR, f"RSS of round {number} is {row['RSS'] - rss} "
-                  "off", rss, row["RSS"])
-            equal(row["VMS"], vms, f"VMS of round {number}")
-
-
-@test()
-def test_agent_function_memory(context):
-    need_exact_statm()
-    each_of_some(context, lambda its: memory(context, its, "function_memory"))
-
-
-@test()
-def test_agent_line_memory(context):
-    need_exact_statm()
-    each_of_some(context, lambda its: memory(context, its, "line_memory"))
 
 
 # ------------------------------------------------------------------ times, threads, limits
