@@ -45,6 +45,13 @@ static inline bool compat_fork_locks_threads(int minor)
 	return minor >= 13;
 }
 
+/* From 3.12 on who asks for the current thread state gets its own or none; before, the holder's of
+ * the GIL. */
+static inline bool compat_current_is_own(int minor)
+{
+	return minor >= 12;
+}
+
 /* co_qualname came with 3.11. */
 static inline const char *compat_qualified_name(int minor)
 {

@@ -14,7 +14,7 @@ static bool is_c(uint32_t type)
 /* A C function is called by what runs; a Python function by what ran before. */
 static void fill(struct wire_detail *detail, struct agent_thread *thread, int32_t line)
 {
-	const struct running *running = stack__enter(thread, line);
+	const struct running *running = stack__at(thread, line, detail->type == WIRE_CALL);
 	bool c = is_c(detail->type);
 
 	detail->caller = c ? running->id : running->caller;

@@ -41,6 +41,7 @@ static void free_entry(void *pointer)
 
 	if (!entry)
 		return;
+	names.generation++;
 	if (entry->flags & ENTRY_LOCAL)
 		hooks_lines__forget(entry);
 	for (callee = entry->callees; callee; callee = next) {
@@ -95,6 +96,7 @@ int names__init(void)
 void names__new_epoch(void)
 {
 	names.epoch++;
+	names.generation++;
 }
 
 /* ------------------------------------------------------------------ definitions */

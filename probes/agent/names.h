@@ -59,6 +59,7 @@ struct code_entry {
 
 struct names {
 	uint32_t epoch;
+	uint64_t generation; /* grows when an entry goes or must be defined anew */
 	size_t extra_offset; /* of co_extra in a code object; 0: ask the interface */
 	ssize_t extra_index;
 	bool is_open; /* definitions are wanted */

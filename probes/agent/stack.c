@@ -46,16 +46,19 @@ static bool find(const void *frame, struct found *found)
 	return false;
 }
 
-static int32_t line_of(const struct found *found)
+static int32_t offset_in(const void *frame, const void *code)
 {
-	int32_t offset = running_offset(found->frame, found->code, state.code_size, py.minor);
-
-	if (unlikely(offset < 0))
-		return py.PyCode_Addr2Line(found->code, -1);
-	return names__line(found->entry, found->code, offset);
+	return running_offset(frame, code, state.code_size, py.minor);
 }
 
-static const void *top_of(const void *thread_state)
+static int32_t line_at(struct code_entry *entry, void *code, int32_t offset)
+{
+	if (unlikely(offset < 0))
+		return py.PyCode_Addr2Line(code, -1);
+	return names__line(entry, code, offset);
+}
+
+static inline const void *top_of(const void *thread_state)
 {
 	return thread_frame(thread_state, py.minor);
 }
@@ -69,7 +72,8 @@ static void set_caller(struct running *running, const void *frame)
 	if (!find(running_previous(frame, py.minor), &caller))
 		return;
 	running->caller = caller.entry->id;
-	running->caller_line = line_of(&caller);
+	running->caller_line =
+		line_at(caller.entry, caller.code, offset_in(caller.frame, caller.code));
 }
 
 static const struct running no_python = {
@@ -77,50 +81,72 @@ static const struct running no_python = {
 static const struct running unknown = {
 	.id = WIRE_UNKNOWN_CODE, .caller = WIRE_UNKNOWN_CODE, .line = -1, .caller_line = -1};
 
+static bool is_same(const struct running *running, const void *top)
+{
+	return running->frame == top && top && running->generation == names.generation &&
+	       running->code == running_code(top, py.minor);
+}
+
+static void set_line(struct running *running)
+{
+	int32_t offset = offset_in(running->frame, running->code);
+
+	if (likely(offset == running->offset))
+		return;
+	running->line = line_at(running->entry, (void *)running->code, offset);
+	running->offset = offset;
+}
+
 /* The GIL is held. */
 static void look_up(struct running *running, const void *top)
 {
 	struct found found;
 
+	if (likely(is_same(running, top))) {
+		set_line(running);
+		return;
+	}
 	if (!find(top, &found)) {
 		*running = top ? unknown : no_python;
 		return;
 	}
-	running->id = found.entry->id;
-	running->line = line_of(&found);
-	if (running->frame == found.frame && running->code == found.code)
-		return;
 	running->frame = found.frame;
 	running->code = found.code;
+	running->entry = found.entry;
+	running->id = found.entry->id;
+	running->generation = names.generation;
+	running->offset = offset_in(found.frame, found.code);
+	running->line = line_at(found.entry, found.code, running->offset);
 	set_caller(running, found.frame);
 }
 
 const struct running *stack__look(struct agent_thread *thread)
 {
 	struct running *running = &thread->running;
-	const void *own = py.PyGILState_GetThisThreadState(), *top;
+	const void *current = py.current_thread(), *own = current, *top;
 
+	if (!current || !compat_current_is_own(py.minor))
+		own = py.PyGILState_GetThisThreadState();
 	if (!own)
 		return &no_python;
-	if (thread_interpreter(own) != state.interpreter)
+	if (unlikely(thread_interpreter(own) != state.interpreter))
 		return &unknown;
 	top = top_of(own);
-	if (likely(py.current_thread() == own)) {
+	if (likely(own == current)) {
 		look_up(running, top);
 		return running;
 	}
 	if (!top)
 		return &no_python;
-	if (running->frame != top || running->code != running_code(top, py.minor))
-		return &unknown;
-	return running;
+	return is_same(running, top) ? running : &unknown;
 }
 
-const struct running *stack__enter(struct agent_thread *thread, int32_t line)
+const struct running *stack__at(struct agent_thread *thread, int32_t line, bool is_new)
 {
 	struct running *running = &thread->running;
 
-	running->frame = NULL;
+	if (is_new)
+		running->frame = NULL;
 	look_up(running, top_of(py.current_thread()));
 	running->line = line;
 	return running;

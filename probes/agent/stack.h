@@ -18,9 +18,13 @@ struct running {
 	const void *frame, *code;
 	uint32_t id, caller; /* of code objects, or an enum wire_no_code */
 	int32_t line, caller_line;
+	struct code_entry *entry; /* of code; valid while names.generation is this one */
+	uint64_t generation;
+	int32_t offset; /* of line, in code */
 };
 
 struct agent_thread;
+struct code_entry;
 
 /* Once per session. The caller holds the GIL. */
 void stack__start(void);
@@ -30,10 +34,10 @@ bool stack__check(void);
 /* What the calling thread runs now: thread->running, and that is returned. */
 const struct running *stack__look(struct agent_thread *thread);
 /*
- * The same at an event of the function at `line`, which is entered (then it is a new frame), or
- * still runs. The caller holds the GIL.
+ * The same at an event of the function, which is at `line`. The caller holds the GIL.
+ * @param is_new it is entered: what is known of its frame is of one before
  */
-const struct running *stack__enter(struct agent_thread *thread, int32_t line);
+const struct running *stack__at(struct agent_thread *thread, int32_t line, bool is_new);
 /* It returns: from here on its caller runs. */
 void stack__leave(struct agent_thread *thread);
 
