@@ -239,8 +239,10 @@ struct run {
 	__u64 rss;
 	struct place place;
 	__u32 n_frames;
-	__u32 fault_tid;     /* the last fault on this CPU: who... */
-	__u64 fault_address; /* ...and where */
+	__u32 fault_in_kernel; /* the last fault on this CPU: on whose side... */
+	__u64 fault_address;   /* ...where */
+	__u32 fault_tid;       /* ...and whose; 0: it was placed */
+	__u32 unused;
 	struct wire_frame frames[WIRE_MAX_FRAMES];
 	struct native_frames native;
 };
@@ -438,14 +440,22 @@ static __always_inline bool turns(const struct change *change, __s64 pages)
 }
 
 /*
- * Where the pages lie, of a fault that the program itself has met: its address was noted on this
- * CPU. With more than one page a part of its surroundings came, aligned.
+ * Where the pages lie: a fault's address was noted on this CPU. What a system call does with pages
+ * is no fault, one that it meets is. With more than one page a part of the surroundings came,
+ * aligned.
  */
 static __always_inline void note_address(struct run *run, struct change *change, __s64 pages)
 {
 	__u64 bytes = PAGE_BYTES, low = run->fault_address;
+	bool is_known = run->fault_tid == (__u32)bpf_get_current_pid_tgid() &&
+			run->fault_in_kernel != is_user_fault();
 
-	if (pages <= 0 || run->fault_tid != (__u32)bpf_get_current_pid_tgid() || !is_user_fault()) {
+	if (pages <= 0) {
+		change->unplaced = true;
+		return;
+	}
+	run->fault_tid = 0;
+	if (!is_known) {
 		change->unplaced = true;
 		return;
 	}
@@ -545,16 +555,29 @@ int BPF_PROG(on_rss_atomic, struct mm_struct *mm, int member)
 }
 
 /* x86 only; elsewhere runs have no addresses. */
-SEC("?tp_btf/page_fault_user")
-int BPF_PROG(on_fault, unsigned long address)
+static __always_inline int note_fault(__u64 address, bool in_kernel)
 {
 	struct run *run = this_run();
 
-	if (!run)
+	if (!run || run->busy) /* our own reads of what is not there */
 		return 0;
 	run->fault_tid = bpf_get_current_pid_tgid();
+	run->fault_in_kernel = in_kernel;
 	run->fault_address = address;
 	return 0;
+}
+
+SEC("?tp_btf/page_fault_user")
+int BPF_PROG(on_fault, unsigned long address)
+{
+	return note_fault(address, false);
+}
+
+/* A system call that reads into fresh pages, or writes from them. */
+SEC("?tp_btf/page_fault_kernel")
+int BPF_PROG(on_kernel_fault, unsigned long address)
+{
+	return note_fault(address, true);
 }
 
 /* Some times a second on each CPU: no run waits for longer. */

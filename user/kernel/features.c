@@ -37,8 +37,8 @@ const struct feature_info features__table[N_FEATURES] = {
 	[FEATURE_TASK_REGS] = {"bpf_task_pt_regs", "5.15",
 			       "tell faults of the program's own; else they have no addresses",
 			       false},
-	[FEATURE_USER_FAULTS] = {"exceptions:page_fault_user", "4.4",
-				 "addresses of faults; x86 only", false},
+	[FEATURE_FAULTS] = {"exceptions:page_fault_*", "4.4", "addresses of faults; x86 only",
+			    false},
 };
 
 static struct btf *kernel_btf(void)
@@ -198,7 +198,7 @@ int features__find(bool found[N_FEATURES])
 		btf__find_by_name_kind(btf, "__percpu_counter_init_many", BTF_KIND_FUNC) >= 0;
 	/* Before, the path of a cgroup was made each time: a third parameter. */
 	found[FEATURE_MMAP_LOCK] = tracepoint_parameters(btf, "btf_trace_mmap_lock_released") == 2;
-	found[FEATURE_USER_FAULTS] =
+	found[FEATURE_FAULTS] =
 		btf__find_by_name_kind(btf, "btf_trace_page_fault_user", BTF_KIND_TYPEDEF) >= 0;
 	found[FEATURE_CALL_EXITS] = can_see_call_exits(btf);
 	return 0;

@@ -18,11 +18,13 @@ void mappings__choose_programs(struct kernel *kernel, const struct kernel_config
 			       const bool *found)
 {
 	struct pikos_bpf *bpf = kernel->bpf;
+	bool has_faults = found[FEATURE_FAULTS] && found[FEATURE_TASK_REGS];
 	bool percpu = bpf->rodata->has_percpu_rss, has_call_exits = found[FEATURE_CALL_EXITS];
 
 	bpf->rodata->emit_stacks = config->stacks;
 	bpf->rodata->emit_native = config->native;
-	bpf_program__set_autoload(bpf->progs.on_fault, found[FEATURE_USER_FAULTS]);
+	bpf_program__set_autoload(bpf->progs.on_fault, has_faults);
+	bpf_program__set_autoload(bpf->progs.on_kernel_fault, has_faults);
 	bpf_program__set_autoload(bpf->progs.on_rss_percpu, percpu);
 	bpf_program__set_autoload(bpf->progs.on_rss_atomic, !percpu);
 	bpf_program__set_autoload(bpf->progs.on_any_call, !has_call_exits);
@@ -114,6 +116,7 @@ int kernel__attach_mappings(struct kernel *kernel)
 		{bpf->progs.on_rss_percpu, &bpf->links.on_rss_percpu},
 		{bpf->progs.on_rss_atomic, &bpf->links.on_rss_atomic},
 		{bpf->progs.on_fault, &bpf->links.on_fault},
+		{bpf->progs.on_kernel_fault, &bpf->links.on_kernel_fault},
 		{bpf->progs.on_any_call, &bpf->links.on_any_call},
 		{bpf->progs.on_mmap, &bpf->links.on_mmap},
 		{bpf->progs.on_munmap, &bpf->links.on_munmap},
