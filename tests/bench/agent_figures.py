@@ -32,7 +32,7 @@ def ranged(values, digits=2):
 def of_kind(trials, kind):
     """[(version, result)] of the trials of a kind that were measured, oldest version first."""
     its = [result for name, result in trials.items()
-           if name.startswith(f"agent_{kind}_") and "version" in result]
+           if name.startswith(f"{kind}_") and "version" in result]
     return sorted(((result["version"], result) for result in its),
                   key=lambda each: int(each[0].split(".")[1]))
 
@@ -56,7 +56,7 @@ def per_version(trials, kind, what, target, value_of, word_of, limit):
 
 def ratio(trials, unit, what, target, limit):
     return per_version(
-        trials, "cost", what, target, lambda its: its[unit + "_ratio"]["median"],
+        trials, "agent_cost", what, target, lambda its: its[unit + "_ratio"]["median"],
         lambda its: ranged(its[unit + "_ratio"]), limit)
 
 
@@ -107,30 +107,30 @@ def issue_table(trials):
               "cProfile's", "at most 0.6 on 3.13-3.15, 0.75 on 3.12, 0.8 on 3.9-3.11", limit_of),
         ratio(trials, "ccalls", "agent: functions with C calls, on C calls, the same",
               "at most 1.0", 1.0),
-        per_version(trials, "cost", "agent: lines to CSV, added time per line, scaled to "
+        per_version(trials, "agent_cost", "agent: lines to CSV, added time per line, scaled to "
                     f"{MACHINE_CALL_NS} ns per empty call", "at most 60 ns",
                     lambda its: its["lines_scaled"]["median"],
                     lambda its: beside_reference(its["lines_scaled"], its["lines_reference"],
                                                  its["lines_added"]), 60),
-        against_noise(trials, "outside", ("not_entered", "left"),
+        against_noise(trials, "agent_outside", ("not_entered", "left"),
                       "agent: a function outside the focus, 3.12+, over bare", "within 3 %", 1.03),
-        against_noise(trials, "loaded", ("loaded",),
+        against_noise(trials, "agent_loaded", ("loaded",),
                       "agent: loaded, no tracer attached, over bare", "within 1 %", 1.01),
         equality(trials, "agent_oracle_functions",
                  "agent: records equal to the oracle, functions with C calls"),
         equality(trials, "agent_oracle_lines", "agent: records equal to the oracle, lines"),
-        per_version(trials, "lost", "agent: loader CPU per record, CSV", "at most 45 ns",
+        per_version(trials, "agent_lost", "agent: loader CPU per record, CSV", "at most 45 ns",
                     lambda its: its["loader_ns"], lambda its: f"{its['loader_ns']:.0f} ns", 45),
-        per_version(trials, "lost", "agent: lost with the default buffer, CSV in memory",
+        per_version(trials, "agent_lost", "agent: lost with the default buffer, CSV in memory",
                     "0 of 10 000 000", lambda its: its["lost"],
                     lambda its: f"{its['lost']} of {its['seen']} at "
                                 f"{its['events_per_s'] / 1e6:.1f} M/s", 0),
         two_busy(trials),
-        per_version(trials, "gone", "agent: hooks gone after kill -9 of the tracer", "200 ms",
+        per_version(trials, "agent_gone", "agent: hooks gone after kill -9 of the tracer", "200 ms",
                     lambda its: max(its["thread_ms"]["max"], its["bare_ms"]["max"]),
                     lambda its: f"thread {ranged(its['thread_ms'], 0)} ms, bare speed "
                                 f"{ranged(its['bare_ms'], 0)} ms", 200),
-        per_version(trials, "regions", "a region of pikos.py while nobody is attached, scaled to "
+        per_version(trials, "agent_regions", "a region of pikos.py while nobody is attached, scaled to "
                     f"{MACHINE_CALL_NS} ns per empty call", "under 200 ns",
                     lambda its: max(its[name + "_scaled"]["median"]
                                     for name in ("decorator", "with", "enable")),

@@ -2,6 +2,7 @@
 """What is said of the results: the table of subjects, the table of figures to reach."""
 
 import agent_figures
+import memory_figures
 from agent_figures import Figure, ranged
 
 MIB = 1 << 20
@@ -122,6 +123,7 @@ def issue_table(subjects, trials):
         afterwards(trials),
         elsewhere(),
         *agent_figures.issue_table(trials),
+        *memory_figures.issue_table(trials),
     ]
 
 

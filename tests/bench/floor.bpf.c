@@ -32,3 +32,22 @@ int on_nothing(void *ctx)
 {
 	return 0;
 }
+
+/* Not quite empty: what counts faults, counts them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} changes SEC(".maps");
+
+SEC("tp_btf/rss_stat")
+int on_rss_stat(void *ctx)
+{
+	__u32 zero = 0;
+	__u64 *count = bpf_map_lookup_elem(&changes, &zero);
+
+	if (count)
+		*count += 1;
+	return 0;
+}

@@ -3,8 +3,9 @@
  * Attaches empty BPF programs where pikos-trace attaches its own, with the same semaphores, until
  * its standard input ends.
  *
- * Usage: floor OBJECT {functions,lines,semaphore} PID...
+ * Usage: floor OBJECT {functions,lines,semaphore,faults} PID...
  *
+ * `faults` counts the changes of resident pages of all processes, and needs no PID to be Python's.
  * `semaphore` raises no more than 3.11's semaphore of `line`, without which the probe of function
  * entries stays silent: for other tracers, which do not know that.
  * Says "attached" on standard output once everything is in place.
@@ -100,6 +101,14 @@ static int add(struct bpf_object *bpf, const char *what, const char *pid)
 	return err;
 }
 
+static int count_faults(struct bpf_object *bpf)
+{
+	if (bpf_program__attach(bpf_object__find_program_by_name(bpf, "on_rss_stat")))
+		return 0;
+	fprintf(stderr, "floor: cannot attach to kmem:rss_stat: %s\n", strerror(errno));
+	return -errno;
+}
+
 int main(int argc, char **argv)
 {
 	struct bpf_object *bpf;
@@ -107,7 +116,7 @@ int main(int argc, char **argv)
 	int err = 0;
 
 	if (argc < 4) {
-		fprintf(stderr, "usage: floor OBJECT {functions,lines,semaphore} PID...\n");
+		fprintf(stderr, "usage: floor OBJECT {functions,lines,semaphore,faults} PID...\n");
 		return 2;
 	}
 	bpf = bpf_object__open_file(argv[1], NULL);
@@ -115,8 +124,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "floor: cannot load '%s': %s\n", argv[1], strerror(errno));
 		return 1;
 	}
-	for (int i = 3; i < argc && !err; i++)
-		err = add(bpf, argv[2], argv[i]);
+	if (!strcmp(argv[2], "faults"))
+		err = count_faults(bpf);
+	else
+		for (int i = 3; i < argc && !err; i++)
+			err = add(bpf, argv[2], argv[i]);
 	if (err)
 		return 1;
 	puts("attached");

@@ -11,19 +11,22 @@ treatment, divided likewise: what is left of the noise. All that is repeated on 
 with the roles swapped, and the spread over them is told.
 
     compare(Target, {"traced": attach}, "calls", runs, quick)
-        -> {"traced": spread, "nothing": spread, "bare_ns": spread, "traced_added_ns": spread}
+        -> {"traced": spread, "nothing": spread, "bare_ns": spread, "traced_added_ns": spread,
+            "traced_scaled_ns": spread, "reference_ns": spread}
 
 Times are the CPU time of the whole process, in ns per unit of work. A figure in ns is told beside
 the ns of an empty call of Debian's 3.11 at the same moment (`Reference`), and scaled to the machine
 of the figures, where that takes MACHINE_CALL_NS.
 """
 
+import contextlib
 import os
 import statistics
 
 from measure import Target, collect
 
 SLICE_MS = 10  # a few hundred batches of the agent; pairs of longer ones scatter more
+REFERENCE_MS = 2
 PAIRS = 60  # of a phase
 QUICK_PAIRS = 10
 MACHINE_CALL_NS = 24
@@ -54,9 +57,9 @@ def slice_of(target, unit, count):
     return lambda: target.measure(unit, count)[1]
 
 
-def slice_count(target, unit, ms=SLICE_MS, start=1000):
+def slice_count(target, unit, ms=SLICE_MS):
     """How many units take `ms` milliseconds of CPU, once they are warm."""
-    count = start
+    count = 1
     while (took := target.measure(unit, count)[1] * count) < ms * 5e5:
         count *= 2
     return max(1, round(count * ms * 1e6 / took))
@@ -71,7 +74,7 @@ class Reference(Target):
 
     def __enter__(self):
         pin(self)
-        self.slice = slice_of(self, "calls", slice_count(self, "calls"))
+        self.slice = slice_of(self, "calls", slice_count(self, "calls", REFERENCE_MS))
         return super().__enter__()
 
 
@@ -80,11 +83,12 @@ def scaled(ns, reference_ns):
     return ns * MACHINE_CALL_NS / reference_ns
 
 
-def one_pair(treated, bare, treats, unit, pairs):
+def one_pair(treated, bare, reference, treats, unit, pairs):
     """The phases on a pair of processes."""
     pin(treated, bare)
     count = slice_count(bare, unit)
-    parts = {"treated": slice_of(treated, unit, count), "bare": slice_of(bare, unit, count)}
+    parts = {"treated": slice_of(treated, unit, count), "bare": slice_of(bare, unit, count),
+             "reference": reference.slice}
 
     def phase():
         alternate(parts, 2)  # the first to run warms up
@@ -95,13 +99,16 @@ def one_pair(treated, bare, treats, unit, pairs):
 
     before, again = phase(), phase()
     found = {"nothing": ratio(again) / ratio(before),
-             "bare_ns": median(before + again, lambda row: row["bare"])}
+             "bare_ns": median(before + again, lambda row: row["bare"]),
+             "reference_ns": median(before + again, lambda row: row["reference"])}
     same = ratio(before + again)
     for name, treat in treats.items():
         with treat(treated):
             rows = phase()
         found[name] = ratio(rows) / same
         found[name + "_added_ns"] = median(rows, lambda row: row["treated"] - row["bare"] * same)
+        found[name + "_scaled_ns"] = median(rows, lambda row: scaled(
+            row["treated"] - row["bare"] * same, row["reference"]))
     return found
 
 
@@ -111,10 +118,56 @@ def compare(make, treats, unit, runs, quick):
     `make` makes a process to measure (a Target) that knows the command `unit`. Each of `treats` is
     a function of the process to be treated that returns a context manager; its work is measured
     inside, one treatment after the other on the same processes. @return {name: spread} over `runs`
-    pairs of processes: each treatment's ratio and name_added_ns, nothing, bare_ns."""
+    pairs of processes: each treatment's ratio, name_added_ns and name_scaled_ns; nothing, bare_ns,
+    reference_ns."""
     rounds = []
     for number in range(runs):
-        with make() as one, make() as other:
+        with make() as one, make() as other, Reference() as reference:
             treated, bare = (one, other) if number % 2 else (other, one)
-            rounds.append(one_pair(treated, bare, treats, unit, pairs_of(quick)))
+            rounds.append(one_pair(treated, bare, reference, treats, unit, pairs_of(quick)))
+    return collect(rounds)
+
+
+# ------------------------------------------------------------------ what slows all processes
+
+CYCLES = 12  # of a pair of processes
+QUICK_CYCLES = 2
+ROWS = 12  # of a part of a cycle
+LONG_ROWS = 4  # the same, when one unit is longer than a slice ought to be
+
+
+def cycle(parts, rows, target, treats):
+    """Bare, treated, bare, ...; what the work takes in units of the reference's."""
+
+    def speed():
+        return median(alternate(parts, rows), lambda row: row["work"] / row["reference"])
+
+    before, found = speed(), {}
+    for name, treat in treats.items():
+        with treat(target):
+            alternate(parts, 1)
+            during = speed()
+        after = speed()
+        found[name] = during / statistics.mean((before, after))
+        before = after
+    return found
+
+
+def switch(make, treats, unit, runs, quick):
+    """As compare(), for what runs in other processes as well (a tracepoint's program does): there
+    is no bare process beside it, so what is compared are short times with it and without it, one
+    after the other, each in units of what the reference takes meanwhile. That is another kind of
+    work, so the noise is larger; `nothing` tells. @return {name: spread} of ratios."""
+    treats = {"nothing": lambda target: contextlib.nullcontext(), **treats}
+    rounds = []
+    for _ in range(runs):
+        with make() as target, Reference() as reference:
+            pin(target)
+            count = slice_count(target, unit)
+            parts = {"work": slice_of(target, unit, count), "reference": reference.slice}
+            rows = ROWS if count > 1 else LONG_ROWS
+            alternate(parts, rows)  # the first to run warms up
+            cycles = [cycle(parts, rows, target, treats)
+                      for _ in range(QUICK_CYCLES if quick else CYCLES)]
+        rounds.append({name: median(cycles, lambda its: its[name]) for name in treats})
     return collect(rounds)

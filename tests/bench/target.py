@@ -6,6 +6,10 @@
     ccalls N [SLICES]  call functions and methods of C N times in all: the same
     cprofile N [SLICES]  `calls` under cProfile
     cprofile_ccalls N [SLICES]  `ccalls` under cProfile
+    compute N          N steps of arithmetic, which asks for no memory: as `calls`
+    mandelbrot N       the seeds' example of numpy N times, 400 x 400 points: the same
+    fresh N            touch N pages, each for the first time: the same
+    allocate N         get and drop N blocks of 600 bytes, which Python asks malloc() for: the same
     setprofile N       `calls` under sys.setprofile with a Python callback
     fork MS            the child calls for MS milliseconds: its windows [[ms after, ns a call]]
     storm N            call N functions, each of another name, and one N times
@@ -19,6 +23,7 @@ It times itself: what starts and stops it is no part of a figure.
 
 import cProfile
 import json
+import mmap
 import os
 import select
 import sys
@@ -27,6 +32,10 @@ import time
 LINES_A_TURN = 10
 WINDOW = 5000  # calls
 C_CALLS_A_TURN = 4
+PAGES_AT_ONCE = 4096
+
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "workloads"))
 
 
 def work():
@@ -60,6 +69,34 @@ def call_c(count):
         text.startswith("t")
 
 
+def run_compute(count):
+    value = 1
+    for i in range(count):
+        value = (value * 1103515245 + i) & 0x7fffffff
+    return value
+
+
+def run_mandelbrot(count):
+    from mandelbrot import mandelbrot  # numpy need not be there for the others
+
+    for _ in range(count):
+        mandelbrot(400, 400)
+
+
+def touch_fresh(count):
+    while count > 0:
+        pages = min(count, PAGES_AT_ONCE)
+        with mmap.mmap(-1, pages * mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as area:
+            area.madvise(mmap.MADV_NOHUGEPAGE)
+            area[::mmap.PAGESIZE] = bytes(pages)
+        count -= pages
+
+
+def run_allocate(count):
+    for _ in range(count):
+        bytes(600)
+
+
 def timed(function, count, slices=1):
     found = []
     for _ in range(slices):
@@ -81,6 +118,22 @@ def lines(count, slices=1):
 
 def ccalls(count, slices=1):
     return timed(call_c, count, slices)
+
+
+def compute(count, slices=1):
+    return timed(run_compute, count, slices)
+
+
+def mandelbrot(count, slices=1):
+    return timed(run_mandelbrot, count, slices)
+
+
+def fresh(count, slices=1):
+    return timed(touch_fresh, count, slices)
+
+
+def allocate(count, slices=1):
+    return timed(run_allocate, count, slices)
 
 
 def cprofile(count, slices=1, function=call):
@@ -190,7 +243,7 @@ def busy():
 
 
 COMMANDS = {each.__name__: each for each in
-            (calls, lines, ccalls, cprofile, cprofile_ccalls, setprofile, fork, storm, watch, paced,
+            (calls, lines, ccalls, compute, mandelbrot, fresh, allocate, cprofile, cprofile_ccalls, setprofile, fork, storm, watch, paced,
              warm, busy)}
 
 

@@ -11,6 +11,7 @@ import subprocess
 import time
 
 import agent
+import memory
 from measure import (PYTHON, ROOT, Failed, Floor, Pikos, Target, harness, read_line, spread,
                      wait_until)
 
@@ -229,6 +230,7 @@ TRIALS = {
     "oracle_lines": end_to_end("oracle_lines"),
     "statm": end_to_end("memory_*_memory"),
     **agent.all_trials(),
+    **memory.all_trials(end_to_end),
     "agent_oracle_functions": end_to_end("agent_functions_"),
     "agent_oracle_lines": end_to_end("agent_lines_"),
 }
