@@ -33,7 +33,9 @@
 #define PAGE_BYTES	4096 /* where on_fault exists */
 #define MAX_FAULT_ORDER 9    /* a huge page is that many times doubled */
 
-#define MAX_ERROR 4095 /* results of system calls from -MAX_ERROR on are errors */
+#define MAX_GAP	  (2ULL << 20) /* bytes between pages of one run: filter_jumps */
+#define MAX_JUMPS 64	       /* a tick */
+#define MAX_ERROR 4095	       /* results of system calls from -MAX_ERROR on are errors */
 
 /* madvise: what takes pages away. */
 #define MADV_DONTNEED	     4
@@ -44,6 +46,9 @@
 
 const volatile bool emit_stacks = false; /* all frames, not the innermost alone */
 const volatile bool emit_native = false; /* C frames */
+
+const volatile bool filter_jumps = false; /* runs of faults end where the next one is far away */
+const volatile bool emit_begins = false;  /* of calls that unmap */
 
 /* A process to be watched from now on: adopt_memory. */
 __u32 adopted_tgid;
@@ -71,7 +76,9 @@ static __always_inline void fill_memory(struct wire_memory *memory, const struct
 	__builtin_memcpy(memory, from, sizeof(*memory));
 	memory->head.kind = WIRE_MEMORY;
 	if (!from->head.time)
-		memory->head.time = memory->first_time = bpf_ktime_get_ns();
+		memory->head.time = bpf_ktime_get_ns();
+	if (!from->first_time)
+		memory->first_time = memory->head.time;
 }
 
 static __always_inline bool send_short(void *ring, const struct wire_memory *from,
@@ -165,6 +172,16 @@ static __always_inline __u32 actor_flags(const struct mm_struct *mm, __u32 index
 	return target && target->tgid == tgid && current_mm() == mm ? 0 : WIRE_STACK_OUTSIDE;
 }
 
+/* @return WIRE_FINALIZING or 0 */
+static __always_inline __u32 finalizing(__u32 index)
+{
+	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &index);
+
+	if (!layout || !layout->runtime || !layout->runtime_finalizing)
+		return 0;
+	return read_word(layout->runtime + layout->runtime_finalizing) ? WIRE_FINALIZING : 0;
+}
+
 /* The frames that a record is to show, and what is to be said of them. */
 static __always_inline struct thread_stack *find_stack(__u32 index, __u32 *flags)
 {
@@ -242,7 +259,7 @@ struct run {
 	__u32 fault_in_kernel; /* the last fault on this CPU: on whose side... */
 	__u64 fault_address;   /* ...where */
 	__u32 fault_tid;       /* ...and whose; 0: it was placed */
-	__u32 unused;
+	__u32 n_jumps;	       /* since the last tick */
 	struct wire_frame frames[WIRE_MAX_FRAMES];
 	struct native_frames native;
 };
@@ -417,6 +434,7 @@ static __always_inline void begin_run(void *ctx, struct run *run, const struct p
 {
 	struct thread_stack *stack = find_stack(index, &flags);
 
+	flags |= finalizing(index);
 	run->place = *place;
 	run->target = index;
 	run->tid = tid;
@@ -450,7 +468,9 @@ static __always_inline void note_address(struct run *run, struct change *change,
 	bool is_known = run->fault_tid == (__u32)bpf_get_current_pid_tgid() &&
 			run->fault_in_kernel != is_user_fault();
 
-	if (pages <= 0) {
+	if (!pages)
+		return; /* taken in with another change, or put back */
+	if (pages < 0) {
 		change->unplaced = true;
 		return;
 	}
@@ -468,6 +488,21 @@ static __always_inline void note_address(struct run *run, struct change *change,
 		change->high = low + bytes;
 }
 
+/*
+ * A run is to be of pages that lie together: its range is all that is told of them. How often that
+ * ends one is limited, or a program that touches pages at random would have a record for each.
+ */
+static __always_inline bool jumps(struct run *run, const struct change *change, __s64 pages)
+{
+	__u64 address = run->fault_address;
+
+	if (!filter_jumps || pages <= 0 || !change->low ||
+	    run->fault_tid != (__u32)bpf_get_current_pid_tgid() ||
+	    (address + MAX_GAP >= change->low && address <= change->high + MAX_GAP))
+		return false;
+	return run->n_jumps++ < MAX_JUMPS;
+}
+
 static __always_inline void add_to_run(void *ctx, struct run *run, struct wire_memory_state *state,
 				       __u32 index, struct mm_struct *mm, __u32 member, __s64 pages)
 {
@@ -479,7 +514,7 @@ static __always_inline void add_to_run(void *ctx, struct run *run, struct wire_m
 
 	find_place(index, flags, &place);
 	if (run->last_time && (run->tid != tid || run->target != index || !is_at(run, &place) ||
-			       turns(change, pages)))
+			       turns(change, pages) || jumps(run, change, pages)))
 		flush(run);
 	if (!run->last_time)
 		begin_run(ctx, run, &place, index, tid, flags);
@@ -589,6 +624,7 @@ int on_tick(void *ctx)
 	if (!run || !run->last_time || !own(run))
 		return 0;
 	flush(run);
+	run->n_jumps = 0;
 	disown(run);
 	return 0;
 }
@@ -667,6 +703,58 @@ static __always_inline int emit_with_native(void *ctx, struct wire_memory *memor
 	return 0;
 }
 
+/* When calls that unmap began, by tid: others may have mapped the same range before they return. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u64);
+} call_begins SEC(".maps");
+
+static __always_inline int begin_call(void)
+{
+	struct mm_struct *mm = current_mm();
+	__u32 tid = bpf_get_current_pid_tgid(), index;
+	__u64 now = bpf_ktime_get_ns();
+
+	if (mm && state_of(mm, &index))
+		bpf_map_update_elem(&call_begins, &tid, &now, BPF_ANY);
+	return 0;
+}
+
+SEC("?tp_btf/sys_enter")
+int BPF_PROG(begin_any_call, struct pt_regs *regs, long number)
+{
+	return number == SYSCALL_MUNMAP || number == SYSCALL_MREMAP ? begin_call() : 0;
+}
+
+SEC("?fentry/" SYSCALL_PREFIX "munmap")
+int BPF_PROG(begin_munmap, struct pt_regs *regs)
+{
+	return begin_call();
+}
+
+SEC("?fentry/" SYSCALL_PREFIX "mremap")
+int BPF_PROG(begin_mremap, struct pt_regs *regs)
+{
+	return begin_call();
+}
+
+/* @return 0: not known */
+static __always_inline __u64 call_begin(__u32 tid)
+{
+	__u64 *begin, time = 0;
+
+	if (!emit_begins)
+		return 0;
+	begin = bpf_map_lookup_elem(&call_begins, &tid);
+	if (begin) {
+		time = *begin;
+		bpf_map_delete_elem(&call_begins, &tid);
+	}
+	return time;
+}
+
 static __always_inline int on_call(void *ctx, struct pt_regs *regs, long number, long result)
 {
 	struct mm_struct *mm = current_mm();
@@ -685,6 +773,8 @@ static __always_inline int on_call(void *ctx, struct pt_regs *regs, long number,
 	memory.head.tid = bpf_get_current_pid_tgid();
 	memory.flags = actor_flags(mm, index);
 	stack = find_stack(index, &memory.flags);
+	memory.flags |= finalizing(index);
+	memory.first_time = call_begin(memory.head.tid);
 	memory.rss = rss_of(state);
 	memory.vms = BPF_CORE_READ(mm, total_vm);
 	run = this_run();

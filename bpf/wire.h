@@ -448,6 +448,7 @@ struct wire_layout {
 	__u32 table_format; /* enum wire_table_format */
 	/* _PyRuntimeState, PyInterpreterState, PyThreadState, _PyCFrame */
 	__u32 interpreters_head, interpreter_next, interpreter_threads_head;
+	__u32 runtime_finalizing; /* 0: not known */
 	__u32 thread_next, thread_id, thread_frame, cframe_frame;
 	/* PyFrameObject, _PyInterpreterFrame */
 	__u32 frame_previous, frame_code, frame_instruction, frame_owner;
@@ -457,6 +458,7 @@ struct wire_layout {
 	__u32 frame_bytes, code_bytes; /* how far these are read, multiples of 8 */
 	/* PyASCIIObject, PyCompactUnicodeObject: their sizes, behind which characters stand */
 	__u32 ascii_size, compact_size;
+	__u32 unused;
 };
 
 #define WIRE_LAYOUT_CFRAME    1	 /* thread_frame is a pointer to a _PyCFrame: 3.11, 3.12 */
@@ -466,7 +468,7 @@ struct wire_layout {
 #define WIRE_LAYOUT_QUALNAME  16 /* code_qualname is there: 3.11 on */
 #define WIRE_LAYOUT_VERSION   32 /* code_version is there, another for each code: 3.12 on */
 
-_Static_assert(sizeof(struct wire_layout) == 120, "wire format");
+_Static_assert(sizeof(struct wire_layout) == 128, "wire format");
 
 #define WIRE_LAYOUT_FRAME_BYTES 128 /* frame_bytes at most */
 #define WIRE_LAYOUT_CODE_BYTES	256 /* code_bytes at most */

@@ -514,7 +514,7 @@ static void keeps_what_others_were_given_meanwhile(void **state)
 	late.address = at(0);
 	late.size = 10 * PAGE;
 	late.tid = 2;
-	take_drop(1, WIRE_ANON, 0);
+	take_drop(1, WIRE_ANON, 10);
 	take_mmap(3, 4, 3);
 	take_fault(3, 4, 3, 3 * PAGE);
 	late.time = now + 10;
@@ -549,6 +549,24 @@ static void places_huge_pages_and_neighbours(void **state)
 	take_munmap(1, 32, 16);
 	assert_int_equal(bytes_of(2).released, 9 * PAGE);
 	assert_int_equal(totals().elsewhere, 0);
+}
+
+/* Which neighbours came with a page is not known: one that turns out to be elsewhere stays. */
+static void moves_what_was_placed_wrongly(void **state)
+{
+	(void)state;
+	start_with(0);
+	take_mmap(1, 0, 64);
+	take_fault(1, 40, 1, 9 * PAGE);
+	take_fault(2, 35, 1, PAGE);
+	assert_int_equal(bytes_of(1).released, 0);
+	assert_int_equal(totals().unplaced, PAGE);
+	assert_int_equal(totals().elsewhere, 0);
+	take_drop(2, WIRE_FILE, 10);
+	take_munmap(2, 0, 64);
+	assert_int_equal(bytes_of(1).released, 9 * PAGE);
+	assert_int_equal(bytes_of(2).released, PAGE);
+	assert_int_equal(totals().unplaced, 0);
 }
 
 static void shares_out_thin_runs(void **state)
@@ -720,6 +738,7 @@ int main(void)
 		TEST(ignores_what_comes_before_the_start),
 		TEST(keeps_what_others_were_given_meanwhile),
 		TEST(places_huge_pages_and_neighbours),
+		TEST(moves_what_was_placed_wrongly),
 		TEST(shares_out_thin_runs),
 		TEST(drops_last_what_has_no_address_first),
 		TEST(counts_what_is_reclaimed),

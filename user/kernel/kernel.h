@@ -36,6 +36,7 @@ struct kernel_config {
 	bool agent;    /* batches of an agent may come */
 	bool frames;   /* programs that walk Python frames run */
 	bool mappings; /* memory system calls and resident pages, in place of functions and lines */
+	bool ledger;   /* mappings: fit to be added up; by range and by thread */
 	bool stacks;   /* mappings: with whole stacks of Python frames */
 	bool native;   /* mappings: with C frames */
 	uint32_t n_targets;

@@ -23,6 +23,10 @@ void mappings__choose_programs(struct kernel *kernel, const struct kernel_config
 
 	bpf->rodata->emit_stacks = config->stacks;
 	bpf->rodata->emit_native = config->native;
+	bpf->rodata->filter_jumps = bpf->rodata->emit_begins = config->ledger;
+	bpf_program__set_autoload(bpf->progs.begin_any_call, config->ledger && !has_call_exits);
+	bpf_program__set_autoload(bpf->progs.begin_munmap, config->ledger && has_call_exits);
+	bpf_program__set_autoload(bpf->progs.begin_mremap, config->ledger && has_call_exits);
 	bpf_program__set_autoload(bpf->progs.on_fault, has_faults);
 	bpf_program__set_autoload(bpf->progs.on_kernel_fault, has_faults);
 	bpf_program__set_autoload(bpf->progs.on_rss_percpu, percpu);
@@ -117,6 +121,9 @@ int kernel__attach_mappings(struct kernel *kernel)
 		{bpf->progs.on_rss_atomic, &bpf->links.on_rss_atomic},
 		{bpf->progs.on_fault, &bpf->links.on_fault},
 		{bpf->progs.on_kernel_fault, &bpf->links.on_kernel_fault},
+		{bpf->progs.begin_any_call, &bpf->links.begin_any_call},
+		{bpf->progs.begin_munmap, &bpf->links.begin_munmap},
+		{bpf->progs.begin_mremap, &bpf->links.begin_mremap},
 		{bpf->progs.on_any_call, &bpf->links.on_any_call},
 		{bpf->progs.on_mmap, &bpf->links.on_mmap},
 		{bpf->progs.on_munmap, &bpf->links.on_munmap},

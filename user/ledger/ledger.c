@@ -77,6 +77,7 @@ struct ledger {
 	bool starting;	      /* no Python frame has been seen yet */
 	uint64_t found;	      /* bytes that were known to be resident in its range */
 	uint64_t found_start; /* mapped bytes of the start in its range */
+	uint64_t copied;      /* bytes that took the place of others in a file's mapping */
 };
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -259,12 +260,20 @@ static int unmap_piece(void *ctx, const struct interval *piece)
 	return 0;
 }
 
+/*
+ * No more than the kernel has dropped and nobody's account shows yet: what exceeds it was placed
+ * wrongly, and lies elsewhere.
+ */
 static int release_piece(void *ctx, const struct interval *piece)
 {
 	struct ledger *ledger = ctx;
+	int64_t dropped = ledger->totals.elsewhere;
+	uint64_t bytes = least(piece->bytes, dropped > 0 ? dropped : 0);
 
-	release_bytes(ledger, piece->who, piece->bytes);
-	ledger->found += piece->bytes;
+	release_bytes(ledger, piece->who, bytes);
+	ledger->found += bytes;
+	if (piece->bytes > bytes)
+		put_unplaced(ledger, piece->who, piece->bytes - bytes);
 	return 0;
 }
 
@@ -572,6 +581,19 @@ static uint64_t spread(struct ledger *ledger, const struct fill *fill, uint64_t 
 	return bytes + left;
 }
 
+/* A copied page takes the place of its original. Whoever else stands there was placed wrongly. */
+static int displace_piece(void *ctx, const struct interval *piece)
+{
+	struct ledger *ledger = ctx;
+	uint64_t replaced = least(piece->bytes, ledger->copied);
+
+	ledger->copied -= replaced;
+	release_bytes(ledger, piece->who, replaced);
+	if (piece->bytes > replaced)
+		put_unplaced(ledger, piece->who, piece->bytes - replaced);
+	return 0;
+}
+
 /*
  * A run of faults. It may have brought in more than the pages that it names: then neighbours came
  * with them, of a file or of a huge page.
@@ -581,15 +603,15 @@ static void place(struct ledger *ledger, uint64_t start, uint64_t end, uint64_t 
 	static const uint64_t grains[] = {PAGE_MASK + 1, FILE_AROUND, HUGE_PAGE};
 	struct fill fill = {0};
 
-	if (bytes == end - start) /* a page that is copied takes its own place */
-		cut(ledger, ledger->lanes[0], start, end, release_piece);
+	if (bytes == end - start)
+		cut(ledger, ledger->lanes[0], start, end, displace_piece);
 	for (int i = 0; i < 3; i++) {
 		start &= ~(grains[i] - 1);
 		end = (end + grains[i] - 1) & ~(grains[i] - 1);
 		find_room(ledger, &fill, start, end);
 		if (fill.room < bytes)
 			continue;
-		if (fill.room == bytes || i)
+		if (fill.room == bytes || end - start <= FILE_AROUND || i)
 			bytes = fill_pages(ledger, &fill, bytes, who);
 		else
 			bytes = spread(ledger, &fill, bytes, who);
@@ -602,22 +624,21 @@ static void place(struct ledger *ledger, uint64_t start, uint64_t end, uint64_t 
 
 static void grow(struct ledger *ledger, const struct memory_event *event, uint32_t who)
 {
-	uint64_t bytes = event->change, copied = 0;
+	uint64_t bytes = event->change;
 	struct thread *thread = thread_of(ledger, event->tid);
 
 	account_of(ledger, who)->faulted += bytes;
 	/* A file's page that is written to is dropped and copied. */
 	if (event->type == WIRE_ANON) {
-		copied = least(bytes, thread->dropped_file);
-		thread->dropped_file -= copied;
-		thread->dropped -= copied;
+		ledger->copied = least(bytes, thread->dropped_file);
+		thread->dropped_file -= ledger->copied;
+		thread->dropped -= ledger->copied;
 	}
 	if (event->address)
 		place(ledger, event->address, event->address + event->size, bytes, who);
 	else
 		put_unplaced(ledger, who, bytes);
-	if (copied > ledger->found)
-		drop_start(ledger, copied - ledger->found);
+	drop_start(ledger, ledger->copied);
 }
 
 static void shrink(struct ledger *ledger, const struct memory_event *event)
@@ -729,7 +750,7 @@ void ledger__take(struct ledger *ledger, const struct memory_event *event)
 		ledger->totals.kernel_rss = event->rss;
 	}
 	who = stack_of(ledger, event);
-	ledger->found = ledger->found_start = 0;
+	ledger->found = ledger->found_start = ledger->copied = 0;
 	if (event->type >= WIRE_ANON && event->type <= WIRE_SWAP)
 		take_change(ledger, event, who);
 	else

@@ -25,7 +25,7 @@ struct memory_event {
 	pid_t pid;
 	uint32_t tid;	     /* of the thread that did it, perhaps of another process */
 	uint64_t time;	     /* ns of CLOCK_MONOTONIC: of the call's end, of the last fault */
-	uint64_t first_time; /* of the first of n_faults; calls: the same */
+	uint64_t first_time; /* of the first of n_faults; calls: of their begin, if it is known */
 	uint64_t address;    /* mmap, mremap: the result; munmap, madvise: as given; brk: the new
 			      * end; faults: the lowest one, 0: not known */
 	uint64_t size; /* bytes, whole pages: mmap, munmap, madvise: of the range; mremap: the new

@@ -45,6 +45,7 @@ static void configure(struct session *session)
 	config->mappings = !strcmp(options->monitor, "memory");
 	config->frames = config->mappings;
 	config->stacks = options->stacks || session->consumer;
+	config->ledger = session->consumer;
 	config->native = options->native;
 	config->n_targets = options->argv ? 1 : options->n_pids;
 	config->memory = session->output.type.memory;

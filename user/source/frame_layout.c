@@ -61,6 +61,8 @@ static bool is_sane(const struct words *at, const __u64 *words)
 {
 	const __u8 *word = &at->interpreters_head;
 
+	if (words[at->interpreters_head - 1] > MAX_OFFSET) /* of the same struct's finalizing */
+		return false;
 	for (; word <= &at->code_instructions; word++)
 		if (words[*word] > MAX_OFFSET)
 			return false;
@@ -75,6 +77,7 @@ static void take_words(const struct words *at, const __u64 *words, struct wire_l
 	*layout = (struct wire_layout){
 		.flags = WIRE_LAYOUT_OWNER | WIRE_LAYOUT_QUALNAME | WIRE_LAYOUT_VERSION,
 		.table_format = WIRE_LOCATIONS,
+		.runtime_finalizing = words[at->interpreters_head - 1],
 		.interpreters_head = words[at->interpreters_head],
 		.interpreter_next = words[at->interpreter_next],
 		.interpreter_threads_head = words[at->interpreter_threads_head],

@@ -16,6 +16,7 @@ static const struct {
 	{9, {
 		.flags = WIRE_LAYOUT_LASTI,
 		.table_format = WIRE_LNOTAB,
+		.runtime_finalizing = 16,
 		.interpreters_head = 32,
 		.interpreter_next = 0,
 		.thread_next = 8,
@@ -36,6 +37,7 @@ static const struct {
 	{10, {
 		.flags = WIRE_LAYOUT_LASTI | WIRE_LAYOUT_CODE_UNIT,
 		.table_format = WIRE_LINETABLE,
+		.runtime_finalizing = 16,
 		.interpreters_head = 32,
 		.interpreter_next = 0,
 		.thread_next = 8,
@@ -56,6 +58,7 @@ static const struct {
 	{11, {
 		.flags = WIRE_LAYOUT_CFRAME | WIRE_LAYOUT_OWNER | WIRE_LAYOUT_QUALNAME,
 		.table_format = WIRE_LOCATIONS,
+		.runtime_finalizing = 24,
 		.interpreters_head = 40,
 		.interpreter_next = 0,
 		.thread_next = 8,
@@ -81,6 +84,7 @@ static const struct {
 	{12, {
 		.flags = WIRE_LAYOUT_CFRAME | WIRE_LAYOUT_OWNER | WIRE_LAYOUT_QUALNAME | WIRE_LAYOUT_VERSION,
 		.table_format = WIRE_LOCATIONS,
+		.runtime_finalizing = 24,
 		.interpreters_head = 40,
 		.interpreter_next = 0,
 		.thread_next = 8,
