@@ -15,6 +15,9 @@ FIELDS = {
     "lines": "index,function,lineNo,line,filename".split(","),
     "function_memory": "index,type,function,RSS,VMS,lineNo,filename".split(","),
     "line_memory": "index,function,lineNo,RSS,VMS,line,filename".split(","),
+    "memory": "index,type,function,lineNo,address,size,RSS,VMS,line,filename".split(","),
+    "memory_native": "index,type,function,lineNo,address,size,RSS,VMS,line,filename,stack,native"
+                     .split(","),
 }
 
 # Header and line formats of the screen and text recorders, as Python writes them.
@@ -27,7 +30,7 @@ FORMATS = {
                     "{:<12} | {:<30} | {:<7} | {:>15} | {:>15} | {} {}"),
 }
 
-INTEGERS = {"index", "lineNo", "RSS", "VMS", "pid", "tid", "time"}
+INTEGERS = {"index", "lineNo", "size", "RSS", "VMS", "pid", "tid", "time"}
 
 
 def read_csv(path, monitor, extra=(), delimiter=","):
