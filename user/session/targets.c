@@ -555,7 +555,8 @@ void targets__look_at_stops(struct session *session, int index)
 	struct wire_target *wire = &session->wire[index];
 	uint32_t stops = __atomic_load_n(&wire->stops, __ATOMIC_ACQUIRE);
 
-	if (stops == wire->continued || wire->user_stopped)
+	if (stops == wire->continued || wire->user_stopped ||
+	    transport__holds_much(session->transport))
 		return;
 	wire->continued = stops;
 	continue_target(session, index);

@@ -275,6 +275,19 @@ void transport__set_lag(struct transport *t, uint64_t ns)
 	t->lag = ns;
 }
 
+bool transport__holds_much(const struct transport *t)
+{
+	for (int i = 0; i < t->n_rings && t->lag; i++) {
+		const struct buffer *buffer = &t->buffers[i];
+		uint64_t held =
+			__atomic_load_n(buffer->producer, __ATOMIC_ACQUIRE) - *buffer->consumer;
+
+		if (held > (buffer->mask + 1) / 4)
+			return true;
+	}
+	return false;
+}
+
 uint64_t transport__late(const struct transport *t)
 {
 	return t->late + (t->merge ? merge__late(t->merge) : 0);

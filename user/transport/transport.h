@@ -63,6 +63,10 @@ int transport__merge_batches(struct transport *transport);
  */
 void transport__set_lag(struct transport *transport, uint64_t ns);
 
+/* @return whether what is held back fills a quarter of a buffer: a target that was paused for it is
+ * not to go on yet */
+bool transport__holds_much(const struct transport *transport);
+
 /* @return how many records were handed out after a younger one */
 uint64_t transport__late(const struct transport *transport);
 
