@@ -829,7 +829,7 @@ static int send_there(pid_t pid, int number, int given)
 	return err;
 }
 
-/* @return 0 with its number there; -EACCES: a security module does not let it have it */
+/* @return 0 with its number there; -EACCES: the kernel has not let it have it */
 static int receive_there(const struct loan *loan, int number, int *taken)
 {
 	const uint64_t receive[] = {SYS_recvmsg, number, IN_TARGET(loan, message),
@@ -891,10 +891,19 @@ static int give(const struct loan *loan, int given, int *taken)
 	return err ? err : later;
 }
 
-static int give_for_call(const struct loan *loan, const struct inject_call *call, int *taken)
+static int give_for_call(struct round *round, const struct loan *loan, int *taken)
 {
+	const struct inject_call *call = round->call;
+	struct interpreter_reason *why = round->why;
 	int err = give(loan, call->given, taken);
 
+	if (err && !is_lost(err) && err != -ETIMEDOUT) {
+		refuse(why, err, "", "");
+		snprintf(why->text, sizeof(why->text), "it cannot be given a descriptor: %s",
+			 err == -EACCES ? "it has too many, or a security module forbids it"
+					: error_words(err));
+		err = -ENOTSUP; /* whatever it was, it says nothing of ptrace */
+	}
 	/* The mailbox is where the data goes now. */
 	if (!err)
 		err = remote__write(loan->remote, loan->stack, call->data, call->size);
@@ -918,7 +927,7 @@ static int call_there(struct round *round, struct remote *remote)
 	if (!call->at_start)
 		loan.top = loan.stack + STACK_SIZE;
 	args[1] = loan.stack;
-	err = call->gives ? give_for_call(&loan, call, &taken)
+	err = call->gives ? give_for_call(round, &loan, &taken)
 			  : remote__write(remote, loan.stack, call->data, call->size);
 	if (!err)
 		err = remote__call(remote, call->function, args, 2, loan.top, &value);
