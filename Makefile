@@ -140,4 +140,4 @@ install: all ## install below PREFIX (default /usr/local)
 clean: ## remove what was built, but not build/kernels and build/pythons
 	rm -rf $(B)/bpf $(B)/user $(B)/probes $(B)/asan $(B)/tests $(B)/pikos* $(B)/libpikos*
 
--include $(shell find $(B)/bpf $(B)/user $(B)/probes $(B)/asan -name '*.d' 2>/dev/null)
+-include $(shell find $(B)/bpf $(B)/user $(B)/probes $(B)/tests $(B)/asan -name '*.d' 2>/dev/null)

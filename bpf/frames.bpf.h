@@ -42,14 +42,16 @@
 
 /* ------------------------------------------------------------------ text and tables */
 
-struct text {
-	__u64 data;
-	__u64 bytes;
-	__u32 kind; /* 0: none, or it could not be read */
-};
+/* @return the current thread's last walk; NULL: there is none */
+static __always_inline struct thread_stack *walked_stack(void)
+{
+	__u32 tid = bpf_get_current_pid_tgid();
+
+	return bpf_map_lookup_elem(&thread_stacks, &tid);
+}
 
 static __always_inline void find_text(const struct wire_layout *layout, __u64 object,
-				      struct text *text)
+				      struct frame_text *text)
 {
 	__u32 state = 0;
 
@@ -65,25 +67,27 @@ static __always_inline void find_text(const struct wire_layout *layout, __u64 ob
 	text->data = object + (state & TEXT_ASCII ? layout->ascii_size : layout->compact_size);
 }
 
-#define HASH_PIECE 128
+#define HASH_PIECE sizeof(((struct thread_stack *)0)->piece)
 
 /* The hash of the first WIRE_LONG_TEXT of `bytes` bytes; 0: unreadable */
 __weak __u64 hash_bytes(__u64 data, __u64 bytes)
 {
-	__u64 words[HASH_PIECE / 8] = {};
+	struct thread_stack *stack = walked_stack();
 	__u64 hash = hash_seed, left = bytes;
 
+	if (!stack)
+		return 0;
 	for (int i = 0; i < WIRE_LONG_TEXT / HASH_PIECE; i++) {
 		__u32 piece = left < HASH_PIECE ? left : HASH_PIECE;
 
 		if (!piece)
 			break;
 		if (piece < HASH_PIECE)
-			__builtin_memset(words, 0, sizeof(words));
-		if (bpf_probe_read_user(words, piece, (const void *)data))
+			__builtin_memset(stack->piece, 0, HASH_PIECE);
+		if (bpf_probe_read_user(stack->piece, piece, (const void *)data))
 			return 0;
 		for (int j = 0; j < HASH_PIECE / 8; j++)
-			hash = wire_hash_word(hash, words[j]);
+			hash = wire_hash_word(hash, stack->piece[j]);
 		data += HASH_PIECE;
 		left -= piece;
 	}
@@ -95,7 +99,7 @@ __weak __u64 hash_text(__u32 target, __u64 object)
 {
 	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
 	__u64 header[TEXT_HEADER / 8]; /* length, hash */
-	struct text text;
+	struct frame_text text;
 
 	if (!layout ||
 	    bpf_probe_read_user(header, sizeof(header), (const void *)(object + TEXT_LENGTH)))
@@ -135,7 +139,7 @@ static __always_inline __u64 code_identity(__u32 target, const struct code_view 
 /* ------------------------------------------------------------------ what is sent of a code */
 
 /* @return false: it cannot be read; that of no text is empty */
-static __always_inline bool copy_text(void *to, __u32 room, const struct text *text,
+static __always_inline bool copy_text(void *to, __u32 room, const struct frame_text *text,
 				      struct wire_text *out)
 {
 	__u32 bytes = text->bytes < room ? text->bytes : room;
@@ -149,12 +153,6 @@ static __always_inline bool copy_text(void *to, __u32 room, const struct text *t
 	out->kind = text->kind;
 	return true;
 }
-
-struct code_texts {
-	struct text name, qualname, file;
-	__s32 first_line;
-	__u32 table_bytes;
-};
 
 /* @return 0; -1: name or file cannot be read, nothing is sent */
 static __always_inline int submit_code(struct wire_frame_code *record, bool readable,
@@ -221,22 +219,25 @@ static __noinline int send_code_short(const struct wire_layout *layout,
 __weak int send_frame_code(__u32 target, __u64 code, __u32 id)
 {
 	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
-	struct code_texts texts = {};
+	struct thread_stack *stack = walked_stack();
+	struct code_texts *texts;
 
-	if (!layout)
+	if (!layout || !stack)
 		return -1;
-	find_text(layout, read_word(code + layout->code_name), &texts.name);
-	find_text(layout, read_word(code + layout->code_file), &texts.file);
+	texts = &stack->texts;
+	find_text(layout, read_word(code + layout->code_name), &texts->name);
+	find_text(layout, read_word(code + layout->code_file), &texts->file);
+	texts->qualname.bytes = texts->qualname.kind = 0;
 	if (layout->flags & WIRE_LAYOUT_QUALNAME)
-		find_text(layout, read_word(code + layout->code_qualname), &texts.qualname);
-	if (!texts.name.kind || !texts.file.kind)
+		find_text(layout, read_word(code + layout->code_qualname), &texts->qualname);
+	if (!texts->name.kind || !texts->file.kind)
 		return -1;
-	texts.first_line = read_u32(code + layout->code_first_line);
-	texts.table_bytes = read_word(read_word(code + layout->code_table) + BYTES_SIZE);
-	if (texts.name.bytes > WIRE_SHORT_NAME || texts.qualname.bytes > WIRE_SHORT_QUALNAME ||
-	    texts.file.bytes > WIRE_SHORT_FILE)
-		return send_code_long(layout, &texts, id, target);
-	return send_code_short(layout, &texts, id, target);
+	texts->first_line = read_u32(code + layout->code_first_line);
+	texts->table_bytes = read_word(read_word(code + layout->code_table) + BYTES_SIZE);
+	if (texts->name.bytes > WIRE_SHORT_NAME || texts->qualname.bytes > WIRE_SHORT_QUALNAME ||
+	    texts->file.bytes > WIRE_SHORT_FILE)
+		return send_code_long(layout, texts, id, target);
+	return send_code_short(layout, texts, id, target);
 }
 
 struct line_table_short {
@@ -466,14 +467,6 @@ static __always_inline __u32 identify_frame_code(const struct thread_stack *stac
 	if (layout->flags & WIRE_LAYOUT_VERSION)
 		code.version = CODE_U32(stack, layout->code_version);
 	return code_id(target, address, code_identity(target, &code));
-}
-
-/* @return the current thread's last walk; NULL: there is none */
-static __always_inline struct thread_stack *walked_stack(void)
-{
-	__u32 tid = bpf_get_current_pid_tgid();
-
-	return bpf_map_lookup_elem(&thread_stacks, &tid);
 }
 
 enum walk { WALK_ON, WALK_ENDED };

@@ -222,6 +222,20 @@ struct {
 	__type(value, struct frame_code_info);
 } frame_codes __weak SEC(".maps");
 
+/* A str of the target. */
+struct frame_text {
+	__u64 data;
+	__u64 bytes;
+	__u32 kind; /* of wire_text; 0: none, or it could not be read */
+	__u32 unused;
+};
+
+struct code_texts {
+	struct frame_text name, qualname, file;
+	__s32 first_line;
+	__u32 table_bytes;
+};
+
 /* What a walk found: on no stack, since it is too large, and per thread, since it may be preempted.
  */
 struct thread_stack {
@@ -234,6 +248,8 @@ struct thread_stack {
 	__u64 next, landmark; /* addresses of frames */
 	__u64 hash;	      /* memory.bpf.c */
 	__u8 frame[WIRE_LAYOUT_FRAME_BYTES], code[WIRE_LAYOUT_CODE_BYTES];
+	__u64 piece[16]; /* of what is hashed */
+	struct code_texts texts;
 };
 
 struct {

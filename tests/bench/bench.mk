@@ -6,5 +6,3 @@ $(B)/tests/bench/floor: $(B)/tests/bench/floor.o $(B)/libpikos.a
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 bench: $(B)/tests/bench/floor $(B)/tests/bench/floor.bpf.o
-
--include $(wildcard $(B)/tests/bench/*.d)
