@@ -196,6 +196,8 @@ static void test_what_is_no_function(void **state)
 	assert_string_equal(name(0x10, false), "0x10");
 	assert_string_equal(name(0x20, false), "0x20");
 	assert_int_equal(asked, 1); /* the gap is known */
+	assert_false(native__is_code(native, 0, 0x20));
+	assert_true(native__is_code(native, 0, (uintptr_t)test_what_is_no_function));
 	assert_string_equal(name(0, true), "0x0");
 	assert_string_equal(name(UINT64_MAX, false), "0xffffffffffffffff");
 	assert_string_equal(name((uintptr_t)code + 8, false), "0x8 [anon]");
@@ -208,9 +210,15 @@ static void test_what_is_no_function(void **state)
 
 static void test_a_target_that_has_ended(void **state)
 {
+	void *libz = dlopen("libz.so.1", RTLD_NOW);
+
 	(void)state;
+	native__look(native, 0);
 	native__set_source(native, no_mapping, NULL);
 	assert_string_equal(name(0x1234, false), "0x1234");
+	expect_symbol(dlsym(libz, "inflate"), "inflate", "libz.so.1"); /* looked at before */
+	native__changed(native, 0, 0, UINT64_MAX);
+	assert_null(strstr(name((uintptr_t)dlsym(libz, "inflate"), false), "inflate"));
 }
 
 /* A program linked to one address: where it was mapped is where its symbols are. */

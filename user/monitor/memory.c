@@ -186,12 +186,23 @@ static int append_native(struct memory_rows *rows, uint32_t target, uint64_t add
 	return name ? append(&rows->native, name->data, name->len) : -ENOMEM;
 }
 
+/* The innermost is right in any case, it is where the thread was. */
+static uint32_t count_native(struct memory_rows *rows, const struct memory_event *event)
+{
+	uint32_t n = event->n_native ? 1 : 0;
+
+	while (n < event->n_native &&
+	       (!rows->names || native__is_code(rows->names, event->target, event->native[n] - 1)))
+		n++;
+	return n;
+}
+
 /* Outermost first, as the Python stack, below which they belong. */
 static const struct pikos_text *native_text(struct memory_rows *rows,
 					    const struct memory_event *event)
 {
 	begin(&rows->native);
-	for (uint32_t i = event->n_native; i-- > 0;) {
+	for (uint32_t i = count_native(rows, event); i-- > 0;) {
 		if (rows->native.text.len && append(&rows->native, ";", 1))
 			return NULL;
 		if (append_native(rows, event->target, event->native[i], i > 0))

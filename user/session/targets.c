@@ -396,6 +396,8 @@ static int attach(struct session *session, int index)
 		err = start_consumer(session, index);
 	if (err)
 		return err;
+	if (session->native)
+		native__look(session->native, index);
 	session->any_python = true;
 	log_verbose("tracing PID %d: %s, %s, %s", target->pid, attached.description,
 		    session->options->monitor,

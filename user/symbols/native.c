@@ -345,6 +345,19 @@ static struct range *range_of(struct native *native, uint32_t target, uint64_t a
 	return add_range(ranges, &range);
 }
 
+void native__look(struct native *native, uint32_t target)
+{
+	uint64_t address = 0;
+
+	for (int i = 0; i < NATIVE_MAX_RANGES && target < WIRE_MAX_TARGETS; i++) {
+		const struct range *range = range_of(native, target, address);
+
+		if (!range || range->end == UINT64_MAX)
+			return;
+		address = range->end;
+	}
+}
+
 void native__mapped(struct native *native, uint32_t target, uint64_t start, uint64_t size)
 {
 	native__changed(native, target, start, size);
@@ -353,6 +366,14 @@ void native__mapped(struct native *native, uint32_t target, uint64_t start, uint
 }
 
 /* ------------------------------------------------------------------ names */
+
+bool native__is_code(struct native *native, uint32_t target, uint64_t address)
+{
+	const struct range *range =
+		target < WIRE_MAX_TARGETS ? range_of(native, target, address) : NULL;
+
+	return !range || !range->is_gap;
+}
 
 static struct name **bucket_of(struct native *native, uint32_t library, uint64_t offset,
 			       bool is_return)

@@ -59,8 +59,18 @@ void native__set_source(struct native *native, native_source source, void *ctx);
 const struct pikos_text *native__name(struct native *native, uint32_t target, uint64_t address,
 				      bool is_return);
 
+/*
+ * @return whether there can be code. Most of Debian's libraries keep no frame pointers, so a stack
+ * that the kernel has followed often ends in what is no address of code at all: what lies beyond is
+ * no frame either.
+ */
+bool native__is_code(struct native *native, uint32_t target, uint64_t address);
+
 /* @brief Something was mapped or unmapped there; start 0, size UINT64_MAX: all (exec). */
 void native__changed(struct native *native, uint32_t target, uint64_t start, uint64_t size);
+
+/* @brief Look at all that is mapped now: for a target that may be gone when names are asked for. */
+void native__look(struct native *native, uint32_t target);
 
 /*
  * @brief Something that can run was mapped: look at it now, the process may be gone when its name
