@@ -79,6 +79,22 @@ def compare_stacks(context, interpreter, *options):
     context.note(f"{len(seen)} stacks, {sum(map(len, seen.values()))} frames")
 
 
+def compare_lies(context, interpreter):
+    rows, findings = record(context, interpreter, "frames_hostile.py")
+    check(len(findings) > 40, f"only {len(findings)} lies: proves nothing")
+    for what, size, frames, mark in findings:
+        stacks = [row["stack"] for row in rows.get(size, [])]
+        equal(len(stacks), 1, f"rows of '{what}'")
+        right = folded(frames)
+        expected = f"{mark};{right}" if mark else right
+        if mark == "<loop>":  # what comes again may be there again
+            check(stacks[0].startswith("<loop>;") and stacks[0].endswith(right),
+                  f"the stack of '{what}'", expected, stacks[0])
+        else:
+            equal(stacks[0], expected, f"the stack of '{what}'")
+    context.note(f"{len(findings)} lies")
+
+
 def skip(_, reason):
     raise Skip(reason)
 
@@ -87,6 +103,8 @@ def register():
     for each in interpreters.known():
         add_test(f"frames_{each.label}",
                  lambda context, each=each: compare_stacks(context, each))
+        add_test(f"frames_hostile_{each.label}",
+                 lambda context, each=each: compare_lies(context, each))
     for label, reason in interpreters.missing().items():
         add_test(f"frames_{label}", lambda context, reason=reason: skip(context, reason))
 

@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Known Python stacks at known moments: each maps memory of a size that no other does.
 
-The finding is {size: [(file, function, qualified name, line), ...]}, innermost first, as the
-interpreter itself tells of that moment. File names are as os.fsencode has them, unless they are no
-file names at all.
+The finding is {size: stack}, as the interpreter itself tells of that moment.
 """
 
+import ast
 import asyncio
-import atexit
 import contextlib
 import ctypes
 import functools
@@ -21,21 +19,12 @@ import threading
 import weakref
 
 import stage
+from frames_stack import stack_of
 
 FIRST_SIZE = 3000 * 4096
 seen = {}
 kept = []
 lock = threading.Lock()
-
-
-def stack_of(frame):
-    found = []
-    while frame:
-        code = frame.f_code
-        found.append((code.co_filename, code.co_name, getattr(code, "co_qualname", None),
-                      frame.f_lineno))
-        frame = frame.f_back
-    return found
 
 
 def noted(frame):
@@ -380,6 +369,45 @@ def case_threads():
     timer = threading.Timer(0, moment)
     timer.start()
     timer.join()
+
+
+# ---------------------------------------------------------------- interpreters
+
+SUBINTERPRETER = """
+import mmap, os
+from frames_stack import stack_of
+import sys
+
+def inner(size):
+    os.write({fd}, repr(stack_of(sys._getframe())).encode()); mmap.mmap(-1, size).close()
+
+[inner({size}) for _ in [1]]
+"""
+
+
+def case_subinterpreters():
+    try:
+        import _interpreters as module
+        run_in = module.exec
+    except ImportError:
+        import _xxsubinterpreters as module
+        run_in = module.run_string
+    made = [module.create() for _ in range(2)]
+    moment()
+    for each in (*made, *made):
+        read, write = os.pipe()
+        moment()
+        with lock:
+            size = FIRST_SIZE + 4096 * len(seen)
+            run_in(each, f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})")
+            run_in(each, SUBINTERPRETER.format(fd=write, size=size))
+            seen[size] = ast.literal_eval(os.read(read, 65536).decode())
+        os.close(read)
+        os.close(write)
+        moment()
+    for each in made:
+        module.destroy(each)
+    moment()
 
 
 # ---------------------------------------------------------------- names and texts
