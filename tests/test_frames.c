@@ -99,6 +99,8 @@ static void test_names_and_lines(void **state)
 	learn_table();
 	assert_int_equal(get(0).line, 10);
 	assert_int_equal(get(4).line, 15);
+	assert_int_equal(frames__missing(frames).codes, 2);
+	assert_int_equal(frames__missing(frames).lines, 4);
 	assert_int_equal(get(WIRE_FRAME_NOT_STARTED).line, 10);
 	frames__get(frames, &unread, &out);
 	assert_null(out.symbol);

@@ -2,12 +2,13 @@
 """The Python stacks of memory's records are those that the interpreter itself tells of."""
 
 import csv
+import glob
 import os
 import subprocess
 
 import harness
 import interpreters
-from harness import Failure, Skip, add_test, check, equal, test
+from harness import Failure, Skip, add_test, check, equal, need_command, test
 from test_oracle import BIG
 
 FIELDS = "index,type,function,lineNo,address,size,RSS,VMS,line,filename,stack".split(",")
@@ -149,3 +150,62 @@ def test_frames_offsets_are_those_of_the_headers(context):
         raise Skip("no headers of a CPython from 3.9 to 3.12")
     equal(done.returncode, 0, f"exit status of frame-offsets --check ({done.stdout})")
     context.note(f"{len(done.stdout.splitlines())} versions")
+
+
+@test()
+def test_frames_long_table(context):
+    """Of a table of lines longer than 64 KiB no line is told, and how often is said."""
+    script = context.write("long.py", "import mmap\ndef f(x):\n" + " x = (x, x, x, x)\n" * 9000 +
+                           " mmap.mmap(-1, 12345 * 4096)\nf(1)\n")
+    tracer = context.run("memory", "-v", "--stacks", "-o", context.path("records.csv"), "--",
+                         context.python, script)
+    rows = mapped(context.path("records.csv"))[12345 * 4096]
+    equal([row["stack"] for row in rows], [f"{script}:<module>:9004;{script}:f:-1"], "the stack")
+    check("frames have no line" in tracer.errors(), "nobody says that lines are missing")
+
+
+@test()
+def test_frames_without_a_table(context):
+    """Of an interpreter whose structures are not known the events are recorded all the same."""
+    library = [each for each in interpreters.known() if each.version == (3, 13) and not each.suite]
+    if not library:
+        raise Skip("no CPython 3.13 outside of chroots")
+    python = library[0].outside
+    home = os.path.dirname(os.path.dirname(python))
+    found = glob.glob(home + "/lib/libpython3.13.so.*") or [python]
+    with open(found[0], "rb") as stream:
+        image = stream.read()
+    check(image.count(b"xdebugpy") >= 1, "its _Py_DebugOffsets have no cookie")
+    forged = context.path(os.path.basename(found[0]))
+    with open(forged, "wb") as stream:
+        stream.write(image.replace(b"xdebugpy", b"xdebugpz"))
+    os.chmod(forged, 0o755)
+    command = [forged] if found[0] == python else [python]
+    tracer = context.run(
+        "memory", "-v", "--stacks", "-o", context.path("records.csv"), "--", *command, "-c",
+        "import mmap; mmap.mmap(-1, 12345 * 4096)",
+        env=context.environment(LD_LIBRARY_PATH=context.dir, PYTHONHOME=home))
+    rows = mapped(context.path("records.csv"))[12345 * 4096]
+    equal([(row["function"], row["lineNo"], row["filename"], row["stack"]) for row in rows],
+          [("<unknown>", "-1", "<unknown>", "<unknown>")], "the row")
+    equal(tracer.errors().count("CPython 3.13 has _Py_DebugOffsets that cannot be read"), 1,
+          "times that the reason is named")
+    equal(tracer.summary()["lost"], 0, "events lost")
+
+
+@test()
+def test_frames_stripped(context):
+    """Neither symbols nor section headers: what the dynamic linker needs is enough."""
+    need_command("strip")
+    stripped = context.path("python3")
+    subprocess.run(["strip", "--strip-all", "-o", stripped, context.python], check=True)
+    with open(stripped, "r+b") as stream:
+        stream.seek(0x28)
+        stream.write(bytes(8))  # e_shoff
+        stream.seek(0x3a)
+        stream.write(bytes(6))  # e_shentsize, e_shnum, e_shstrndx
+    context.run("memory", "--stacks", "-o", context.path("records.csv"), "--", stripped, "-c",
+                "import mmap\n\nmmap.mmap(-1, 12345 * 4096)",
+                env=context.environment(PYTHONHOME="/usr"))
+    rows = mapped(context.path("records.csv"))[12345 * 4096]
+    equal([row["stack"] for row in rows], ["<string>:<module>:3"], "the stack")

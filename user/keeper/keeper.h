@@ -43,6 +43,7 @@ struct keeper_attached {
 	int reader_fd;	      /* socket of a reader (process/reader.h) for the target, or -1 */
 	bool agent;	      /* by our agent in it */
 	uint32_t stopped_us;  /* for how long loading has stopped it at most */
+	bool no_frames;	      /* memory: its frames cannot be walked, ->why tells why */
 	struct interpreter_reason why; /* after an error */
 };
 

@@ -291,7 +291,8 @@ static int attach_memory(struct server *server, uint32_t index, struct keeper_at
 	struct wire_layout layout;
 	int err;
 
-	frame_layout__of(interpreter__info(kept->interpreter), &layout, &attached->why);
+	err = frame_layout__of(interpreter__info(kept->interpreter), &layout, &attached->why);
+	attached->no_frames = err;
 	err = kernel__set_layout(server->kernel, index, &layout);
 	if (!err)
 		err = kernel__adopt(server->kernel, index, kept->pid);

@@ -344,6 +344,7 @@ static void add_stack(struct monitor *monitor, const struct wire_memory *memory,
 		return;
 	for (uint32_t i = 0; i < memory->n_frames; i++)
 		frames__get(monitor->memory->known, &frames[i], &monitor->memory->frames[i]);
+	monitor->totals.missing = frames__missing(monitor->memory->known);
 	event->n_frames = memory->n_frames;
 	event->frames = monitor->memory->frames;
 	event->n_native = memory->n_native;
@@ -360,6 +361,8 @@ int monitor__handle_memory(struct monitor *monitor, const struct wire_memory *me
 		return 0;
 	source->next_seq++;
 	event = event_of(monitor, source, memory);
+	if (event.flags & (WIRE_STACK_UNREADABLE | WIRE_STACK_LOOP))
+		monitor->totals.broken_stacks++;
 	add_stack(monitor, memory, size, &event);
 	if (monitor->memory->names)
 		tell_names(monitor->memory->names, &event);

@@ -20,6 +20,7 @@
 #include <sys/types.h>
 
 #include "bpf/wire.h"
+#include "symbols/frames.h"
 #include "monitor/memory.h"
 #include "pikos.h"
 #include "symbols/lines.h"
@@ -94,6 +95,9 @@ struct monitor_totals {
 	uint64_t marks; /* of the seen, those that are no target's: beginnings and ends of runs */
 	struct monitor_loss losses[MONITOR_MAX_LOSSES];
 	int n_losses;
+	/* Of memory: what the target's interpreter does not let be told. */
+	uint64_t broken_stacks; /* not read to their end: <unreadable>, <loop> */
+	struct frames_missing missing;
 };
 
 void monitor__totals(const struct monitor *monitor, struct monitor_totals *totals);

@@ -88,6 +88,20 @@ static int account(struct session *session)
 	return err;
 }
 
+/* What stands in the records as <unknown>, <unreadable>, <loop> or without a line. */
+static void report_frames(const struct monitor_totals *totals)
+{
+	if (totals->broken_stacks)
+		log_warn("%" PRIu64 " stacks of Python could not be read to their end",
+			 totals->broken_stacks);
+	if (totals->missing.codes)
+		log_warn("%" PRIu64 " frames of Python could not be read", totals->missing.codes);
+	if (totals->missing.lines)
+		log_warn("%" PRIu64 " frames have no line: the table of lines is longer than "
+			 "64 KiB, or could not be read",
+			 totals->missing.lines);
+}
+
 static void report(struct session *session, const struct monitor_totals *totals)
 {
 	uint64_t late = transport__late(session->transport);
@@ -100,6 +114,7 @@ static void report(struct session *session, const struct monitor_totals *totals)
 	if (session->native && native__unresolved(session->native))
 		log_warn("%" PRIu64 " C frames have no name: libbcc did not survive a file",
 			 native__unresolved(session->native));
+	report_frames(totals);
 	if (late)
 		log_warn("%" PRIu64 " records were written after younger ones", late);
 	if (session->options->verbose)

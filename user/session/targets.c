@@ -405,6 +405,10 @@ static int attach(struct session *session, int index)
 		    : attached.agent				      ? "agent"
 		    : session->config.transport == KERNEL_RING_BUFFER ? "ring buffer"
 								      : "perf buffer");
+	if (attached.no_frames) {
+		log_warn("PID %d: %s", target->pid, attached.why.text);
+		log_hint("%s", attached.why.next_step);
+	}
 	if (attached.agent)
 		log_verbose("loading the agent has stopped PID %d for %.1f ms at most", target->pid,
 			    attached.stopped_us / 1e3);

@@ -10,6 +10,7 @@
 struct frames {
 	struct symbols *symbols;
 	bool qualified;
+	struct frames_missing missing;
 	/* Room for the texts of one record as UTF-8: a byte becomes two, or two bytes three. */
 	char name[2 * WIRE_LONG_TEXT], file[2 * WIRE_LONG_TEXT];
 };
@@ -170,11 +171,20 @@ void frames__get(struct frames *frames, const struct wire_frame *frame, struct f
 
 	*out = (struct frame){.line = -1, .first_line = -1};
 	out->symbol = frame->code ? symbols__get(frames->symbols, frame->code) : NULL;
-	if (!out->symbol)
+	if (!out->symbol) {
+		frames->missing.codes++;
 		return;
+	}
 	out->first_line = out->symbol->first_line;
 	lines = out->symbol->lines;
 	if (lines && lines->known == lines->size)
 		out->line = line_table__line(out->symbol->table_format, lines->bytes, lines->size,
 					     out->first_line, frame->offset);
+	else
+		frames->missing.lines++;
+}
+
+struct frames_missing frames__missing(const struct frames *frames)
+{
+	return frames->missing;
 }

@@ -47,4 +47,12 @@ int frames__learn(struct frames *frames, const struct wire_head *head, uint32_t 
 /* @brief What a frame stands for. Never fails: out->symbol is NULL then. */
 void frames__get(struct frames *frames, const struct wire_frame *frame, struct frame *out);
 
+/* What could not be told, of all frames that frames__get was asked for. */
+struct frames_missing {
+	uint64_t codes; /* frames whose code is not known */
+	uint64_t lines; /* others whose table of lines is too long, or could not be read */
+};
+
+struct frames_missing frames__missing(const struct frames *frames);
+
 #endif /* PIKOS_SYMBOLS_FRAMES_H */
