@@ -16,6 +16,8 @@
 #include "bpf/sites.bpf.h"
 #include "bpf/codes.bpf.h"
 #include "bpf/generators.bpf.h"
+#include "bpf/details.bpf.h"
+#include "bpf/region_depths.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -27,14 +29,7 @@ struct occurrence {
 	__u64 generator; /* WIRE_SITE_GENERATORS: its frame if it is one */
 };
 
-/* ------------------------------------------------------------------ region, window and focus */
-
-static __always_inline bool in_region(void)
-{
-	__u32 tid = bpf_get_current_pid_tgid();
-
-	return bpf_map_lookup_elem(&region_depths, &tid) != NULL;
-}
+/* ------------------------------------------------------------------ window and focus */
 
 static __always_inline bool is_script_module(const struct code_info *code)
 {
@@ -159,8 +154,11 @@ static __always_inline int emit(struct pt_regs *ctx, const struct occurrence *no
 	return 0;
 }
 
-static __always_inline int see(struct pt_regs *ctx, const struct occurrence *now, __u32 index,
-			       int verdict)
+#define IS_DETAILED (1ULL << 63)
+
+/* @return 0; with emit_details what is to be emitted: this, the target, the code's id */
+static __always_inline __u64 see(struct pt_regs *ctx, const struct occurrence *now, __u32 index,
+				 int verdict)
 {
 	struct wire_target *target = now->target;
 	/*
@@ -183,6 +181,8 @@ static __always_inline int see(struct pt_regs *ctx, const struct occurrence *now
 		count_lost(target, WIRE_BUFFER_FULL);
 		return 0;
 	}
+	if (emit_details)
+		return IS_DETAILED | (__u64)index << 32 | now->code->id;
 	return emit(ctx, now, index, seq);
 }
 
@@ -195,7 +195,7 @@ static __always_inline bool is_quirk(const struct wire_site *site, const struct 
 	return now->line == -1 && now->code->name_hash == now->code->file_hash;
 }
 
-static __always_inline int handle(struct pt_regs *ctx, __u8 type)
+static __always_inline __u64 handle(struct pt_regs *ctx, __u8 type)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	__u32 index, where = site_index(ctx, tgid);
@@ -236,25 +236,46 @@ static __always_inline int handle(struct pt_regs *ctx, __u8 type)
 	return verdict == VERDICT_DROP ? 0 : see(ctx, &now, index, verdict);
 }
 
+/* With its own part of the stack, which is free again when frames are walked. */
+static __noinline __u64 decide(struct pt_regs *ctx, __u8 type)
+{
+	return handle(ctx, type);
+}
+
+static __always_inline int handle_function(struct pt_regs *ctx, __u8 type)
+{
+	__u64 detailed;
+
+	if (!emit_details) {
+		handle(ctx, type);
+		return 0;
+	}
+	detailed = decide(ctx, type);
+	if (detailed)
+		emit_detailed((detailed >> 32 & 0xffff) | (__u32)type << 16, 0, 0, detailed, -1);
+	return 0;
+}
+
 SEC("uprobe")
 int on_entry(struct pt_regs *ctx)
 {
 	KEEP_OWN_STACK(ctx);
-	return handle(ctx, WIRE_CALL);
+	return handle_function(ctx, WIRE_CALL);
 }
 
 SEC("uprobe")
 int on_return(struct pt_regs *ctx)
 {
 	KEEP_OWN_STACK(ctx);
-	return handle(ctx, WIRE_RETURN);
+	return handle_function(ctx, WIRE_RETURN);
 }
 
 SEC("uprobe")
 int on_line(struct pt_regs *ctx)
 {
 	KEEP_OWN_STACK(ctx);
-	return handle(ctx, WIRE_LINE);
+	handle(ctx, WIRE_LINE);
+	return 0;
 }
 
 /*

@@ -10,6 +10,7 @@
 
 __weak const volatile bool emit_memory = false;	 /* RSS and VMS with every event */
 __weak const volatile bool emit_to_perf = false; /* events through the perf buffer */
+__weak const volatile bool emit_details = false; /* events are struct wire_allocation */
 __weak const volatile __u32 filter_focus = FOCUS_OFF;
 __weak const volatile bool filter_window = false;  /* only while a script's <module> runs */
 __weak const volatile bool filter_regions = false; /* only inside regions: regions.bpf.c */
@@ -157,6 +158,14 @@ struct {
 	__type(key, __u32);
 	__type(value, __u32);
 } focus_depths __weak SEC(".maps");
+
+/* Calls that a thread is in, by tid: emit_details. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, __s32);
+} call_depths __weak SEC(".maps");
 
 /* Regions that a thread is in, by tid; a thread outside has no entry. */
 struct {

@@ -46,6 +46,7 @@ enum wire_kind {
 	WIRE_MEMORY,	   /* struct wire_memory */
 	WIRE_FRAME_CODE,   /* struct wire_frame_code */
 	WIRE_LINE_TABLE,   /* struct wire_line_table */
+	WIRE_ALLOCATION,   /* struct wire_allocation */
 };
 
 /* Of events: wire_head.type. */
@@ -318,7 +319,7 @@ struct wire_values {
 };
 
 /* wire_detail.type: an enum wire_type, or one of these. */
-enum wire_allocation {
+enum wire_allocation_type {
 	WIRE_MALLOC = 8,
 	WIRE_CALLOC,
 	WIRE_REALLOC,
@@ -338,6 +339,29 @@ struct wire_detail {
 	__s32 depth;	   /* calls that the thread is in, counted since it was first seen */
 	__u64 address;	   /* allocations: of the block; 0: there was no memory */
 	__u64 size;	   /* allocations: bytes; 0 for what is freed */
+};
+
+/* The same without an agent; n_frames struct wire_frame follow. */
+struct wire_allocation {
+	struct wire_head head; /* type as in wire_detail */
+	__u64 address, size;
+	__u32 code; /* of the function and its line, should the frames not tell; 0: neither */
+	__s32 line;
+	__s32 depth;
+	__u16 n_frames; /* the function's own, its caller's */
+	__u16 flags;	/* WIRE_STACK_* */
+};
+
+_Static_assert(sizeof(struct wire_allocation) == 48, "wire format");
+
+/* Which function of libc, in a cookie. */
+enum wire_libc_call {
+	WIRE_LIBC_MALLOC,
+	WIRE_LIBC_CALLOC,
+	WIRE_LIBC_REALLOC,
+	WIRE_LIBC_ALIGNED, /* memalign, aligned_alloc */
+	WIRE_LIBC_POSIX_MEMALIGN,
+	WIRE_LIBC_FREE,
 };
 
 #define WIRE_DETAILED_SLOTS 3 /* that such an event takes */

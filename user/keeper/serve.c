@@ -30,6 +30,7 @@
 #include "source/choice.h"
 #include "source/memory_values.h"
 #include "source/frame_layout.h"
+#include "source/libc.h"
 #include "source/regions.h"
 #include "source/usdt.h"
 
@@ -53,6 +54,7 @@ struct kept { /* one target */
 	struct interpreter *interpreter;
 	struct usdt *usdt;
 	struct agent *agent;
+	struct libc *libc;
 	struct regions *regions;
 	struct bpf_link *start;	   /* stops it at its first instruction, or at Py_RunMain */
 	struct identity *reads_as; /* whose rights the last reader has */
@@ -128,11 +130,13 @@ static void detach(struct server *server, uint32_t index)
 	kernel__release(server->kernel, index);
 	usdt__free(kept->usdt);
 	agent__free(kept->agent);
+	libc__free(kept->libc);
 	regions__free(kept->regions);
 	retire(kept->start);
 	interpreter__free(kept->interpreter);
 	kept->usdt = NULL;
 	kept->agent = NULL;
+	kept->libc = NULL;
 	kept->regions = NULL;
 	kept->start = NULL;
 	kept->interpreter = NULL;
@@ -301,6 +305,23 @@ static int attach_memory(struct server *server, uint32_t index, struct keeper_at
 	return err;
 }
 
+/* Functions only if the interpreter has the probes: without them what is allocated is a record. */
+static int attach_libc(struct server *server, uint32_t index, struct keeper_attached *attached)
+{
+	struct kept *kept = &server->kept[index];
+	struct wire_layout layout;
+	int err;
+
+	frame_layout__of(interpreter__info(kept->interpreter), &layout, NULL);
+	err = kernel__set_layout(server->kernel, index, &layout);
+	if (!err && !interpreter__check(kept->interpreter, usdt__needs(false, false), NULL))
+		err = attach_usdt(server, index, &attached->why);
+	if (err)
+		return err;
+	kept->libc = libc__attach(server->kernel, index, kept->pid, &attached->why);
+	return kept->libc ? 0 : -errno;
+}
+
 static int attach_python(struct server *server, uint32_t index, struct keeper_attached *attached)
 {
 	struct kept *kept = &server->kept[index];
@@ -314,6 +335,8 @@ static int attach_python(struct server *server, uint32_t index, struct keeper_at
 		err = attach_agent(server, index, attached);
 	else if (source == SOURCE_IS_KERNEL)
 		err = attach_memory(server, index, attached);
+	else if (source == SOURCE_IS_LIBC)
+		err = attach_libc(server, index, attached);
 	else
 		err = attach_usdt(server, index, &attached->why);
 	if (err || attached->result == KEEPER_WILL_STOP)
@@ -488,6 +511,7 @@ static void *sweep(void *ctx)
 		for (uint32_t i = 0; i < server->n_kept; i++) {
 			if (server->kept[i].agent)
 				agent__sweep(server->kept[i].agent);
+			libc__sweep(server->kept[i].libc);
 			if (server->kept[i].regions)
 				regions__sweep(server->kept[i].regions);
 		}

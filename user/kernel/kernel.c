@@ -69,6 +69,7 @@ static void set_knobs(struct kernel *kernel, const struct kernel_config *config,
 	knobs->max_unread_paused = config->lossless ? kernel->ring_size / 2 : 0;
 	if (getrandom((void *)&knobs->hash_seed, sizeof(knobs->hash_seed), 0) < 0)
 		knobs->hash_seed = (uintptr_t)kernel; /* only makes collisions harder */
+	knobs->emit_details = config->libc;
 	knobs->filter_regions = config->regions;
 	knobs->region_name_hash = kernel__hash(kernel, WIRE_REGION_MARK, strlen(WIRE_REGION_MARK));
 	knobs->module_name_hash = kernel__hash(kernel, "<module>", strlen("<module>"));
@@ -92,6 +93,9 @@ static void choose_programs(struct kernel *kernel, const struct kernel_config *c
 	bpf_program__set_autoload(bpf->progs.on_region_enter, config->regions);
 	bpf_program__set_autoload(bpf->progs.on_region_leave, config->regions);
 	bpf_program__set_autoload(bpf->progs.on_batch, config->agent);
+	bpf_program__set_autoload(bpf->progs.on_allocate, config->libc);
+	bpf_program__set_autoload(bpf->progs.on_allocated, config->libc);
+	bpf_program__set_autoload(bpf->progs.on_free, config->libc);
 	bpf_program__set_autoload(bpf->progs.on_signal, config->lossless);
 	bpf_program__set_autoload(bpf->progs.fill_cpu_offsets,
 				  config->memory && bpf->rodata->has_percpu_rss);
@@ -334,6 +338,9 @@ struct bpf_program *kernel__program(const struct kernel *kernel, enum kernel_pro
 		[KERNEL_ON_REGION_ENTER] = kernel->bpf->progs.on_region_enter,
 		[KERNEL_ON_REGION_LEAVE] = kernel->bpf->progs.on_region_leave,
 		[KERNEL_ON_BATCH] = kernel->bpf->progs.on_batch,
+		[KERNEL_ON_ALLOCATE] = kernel->bpf->progs.on_allocate,
+		[KERNEL_ON_ALLOCATED] = kernel->bpf->progs.on_allocated,
+		[KERNEL_ON_FREE] = kernel->bpf->progs.on_free,
 		[KERNEL_ON_START] = kernel->bpf->progs.on_start,
 	};
 
@@ -499,6 +506,8 @@ uint64_t kernel__missed(const struct kernel *kernel)
 	uint64_t missed = 0;
 
 	for (int i = 0; i <= KERNEL_ON_LINE; i++)
+		missed += kernel__missed_by(kernel__program(kernel, i));
+	for (int i = KERNEL_ON_ALLOCATE; i <= KERNEL_ON_FREE; i++)
 		missed += kernel__missed_by(kernel__program(kernel, i));
 	return missed;
 }

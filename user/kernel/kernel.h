@@ -34,6 +34,7 @@ struct kernel_config {
 	bool regions; /* only what threads do inside their regions */
 	bool lossless;
 	bool agent;    /* batches of an agent may come */
+	bool libc;     /* what libc gives and takes; functions have details */
 	bool frames;   /* programs that walk Python frames run */
 	bool mappings; /* memory system calls and resident pages, in place of functions and lines */
 	bool ledger;   /* mappings: fit to be added up; by range and by thread */
@@ -55,7 +56,10 @@ enum kernel_program {
 	KERNEL_ON_NOTHING,	/* only raises a semaphore */
 	KERNEL_ON_REGION_ENTER, /* kernel_config.regions */
 	KERNEL_ON_REGION_LEAVE,
-	KERNEL_ON_BATCH, /* of an agent: kernel_config.agent */
+	KERNEL_ON_BATCH,     /* of an agent: kernel_config.agent */
+	KERNEL_ON_ALLOCATE,  /* kernel_config.libc: into a function of libc... */
+	KERNEL_ON_ALLOCATED, /* ...and out of it */
+	KERNEL_ON_FREE,
 	KERNEL_ON_START, /* stops the process: its libraries are mapped now */
 	N_KERNEL_PROGRAMS,
 };

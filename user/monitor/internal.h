@@ -82,6 +82,7 @@ struct monitor {
 	struct rows *rows;	    /* NULL: not for this recorder */
 	bool tried_rows;
 	struct symbol *places[N_PLACES]; /* allocations */
+	struct frames *frames;		 /* allocations: without an agent */
 };
 
 /* One event, whoever told it. */
@@ -131,6 +132,11 @@ int monitor__record_loss(struct monitor *monitor, const struct wire_head *head, 
 			 uint64_t count);
 /* @return whether max_records were written: events and losses count no more, notices do */
 bool monitor__enough(const struct monitor *monitor);
+
+/* allocations.c */
+/* @brief Of an event without an agent. */
+int monitor__handle_allocation(struct monitor *monitor, const struct wire_allocation *event,
+			       uint32_t size);
 
 /* batch.c */
 int monitor__handle_batch(struct monitor *monitor, const struct wire_batch *batch, uint32_t size);

@@ -64,6 +64,11 @@ static int find_columns(struct monitor *monitor)
 }
 
 /* What stands for a function where there is none of the program's. */
+static bool is_allocations(const struct monitor *monitor)
+{
+	return monitor->config.type->comments;
+}
+
 static int make_places(struct monitor *monitor)
 {
 	static const char *const names[N_PLACES] = {
@@ -102,6 +107,10 @@ struct monitor *monitor__new(const struct monitor_config *config)
 	}
 	if (!err)
 		err = make_places(monitor);
+	if (!err && is_allocations(monitor)) {
+		monitor->frames = frames__new(config->symbols, config->qualified);
+		err = monitor->frames ? 0 : -ENOMEM;
+	}
 	if (!err)
 		return monitor;
 	monitor__free(monitor);
@@ -122,14 +131,10 @@ void monitor__free(struct monitor *monitor)
 	}
 	for (int i = 0; i < N_PLACES; i++)
 		symbol__free(monitor->places[i]);
+	frames__free(monitor->frames);
 	rows__free(monitor->rows);
 	memory_rows__free(monitor->memory);
 	free(monitor);
-}
-
-static bool is_allocations(const struct monitor *monitor)
-{
-	return monitor->config.type->comments;
 }
 
 int monitor__set_target(struct monitor *monitor, uint32_t target, pid_t pid, struct lines *lines)
@@ -334,49 +339,6 @@ int monitor__pass(struct monitor *monitor, bool decided)
 	return monitor__enough(monitor) ? -ECANCELED : 0;
 }
 
-/* ------------------------------------------------------------------ allocations */
-
-void monitor__forget_sizes(struct source *source)
-{
-	sizes__clear(source->sizes);
-}
-
-int64_t monitor__size(struct source *source, uint32_t type, uint64_t address, uint64_t size)
-{
-	int64_t bytes = size > INT64_MAX ? INT64_MAX : (int64_t)size;
-
-	switch (type) {
-	case WIRE_MALLOC:
-	case WIRE_CALLOC:
-	case WIRE_REALLOC:
-		sizes__put(source->sizes, address, bytes);
-		return bytes;
-	case WIRE_FREE:
-	case WIRE_REALLOC_FREE:
-		return -(int64_t)sizes__take(source->sizes, address);
-	}
-	return 0;
-}
-
-int monitor__mark(struct monitor *monitor, struct source *source, uint32_t type, uint64_t time)
-{
-	const struct happening mark = {
-		.type = type,
-		.tid = source->pid,
-		.time = time,
-		.line = -1,
-		.symbol = monitor->places[PLACE_PROFILER],
-		.caller = monitor->places[PLACE_NOBODY],
-		.caller_line = -1,
-	};
-
-	if (!is_allocations(monitor) || monitor__enough(monitor))
-		return 0;
-	source->has_begun = type == MONITOR_BEGIN;
-	monitor->totals.marks++;
-	return monitor__take(monitor, source, &mark, monitor->totals.seen);
-}
-
 int monitor__take(struct monitor *monitor, struct source *source, const struct happening *event,
 		  uint64_t index)
 {
@@ -477,7 +439,13 @@ int monitor__handle(void *ctx, const struct wire_head *head, uint32_t size)
 		return monitor__handle_memory(monitor, (void *)head, size);
 	case WIRE_FRAME_CODE:
 	case WIRE_LINE_TABLE:
+		if (monitor->frames)
+			return frames__learn(monitor->frames, head, size);
 		return monitor->memory ? memory_rows__learn(monitor->memory, head, size) : 0;
+	case WIRE_ALLOCATION:
+		return size < sizeof(struct wire_allocation)
+			       ? 0
+			       : monitor__handle_allocation(monitor, (void *)head, size);
 	case WIRE_BATCH:
 		return monitor__handle_batch(monitor, (void *)head, size);
 	}

@@ -36,6 +36,19 @@ static bool is_lines(const struct options *options)
 	return !strncmp(options->monitor, "line", strlen("line"));
 }
 
+static bool is_allocations(const struct options *options)
+{
+	return !strcmp(options->monitor, "allocations");
+}
+
+/* A running process is given no agent unless that is asked for: then libc tells. */
+static bool is_libc(const struct options *options)
+{
+	if (!is_allocations(options) || options->source == SOURCE_AGENT)
+		return false;
+	return options->source == SOURCE_USDT || (!options->argv && options->c_calls != C_CALLS_ON);
+}
+
 static void configure(struct session *session)
 {
 	const struct options *options = session->options;
@@ -43,7 +56,8 @@ static void configure(struct session *session)
 
 	config->lines = is_lines(options);
 	config->mappings = !strcmp(options->monitor, "memory");
-	config->frames = config->mappings;
+	config->libc = is_libc(options);
+	config->frames = config->mappings || config->libc;
 	config->stacks = options->stacks || session->consumer;
 	config->ledger = session->consumer;
 	config->native = options->native;
@@ -56,15 +70,10 @@ static void configure(struct session *session)
 	config->transport =
 		options->transport == TRANSPORT_PERFBUF ? KERNEL_PERF_BUFFER : KERNEL_RING_BUFFER;
 	config->window_script = options->pikos_run ? options->script : NULL;
-	config->agent = options->source != SOURCE_USDT && !config->mappings &&
+	config->agent = options->source != SOURCE_USDT && !config->mappings && !config->libc &&
 			config->transport == KERNEL_RING_BUFFER;
 	config->buffer_size =
 		options->buffer_size ? options->buffer_size : default_buffer_size(config->agent);
-}
-
-static bool is_allocations(const struct options *options)
-{
-	return !strcmp(options->monitor, "allocations");
 }
 
 static uint32_t allocation_flags(const struct options *options)
@@ -101,9 +110,9 @@ static void choose_sources(struct session *session)
 
 	session->sources = (struct source_policy){
 		.kernel = session->config.mappings,
+		.libc = session->config.libc,
 		.probes = options->source != SOURCE_AGENT && !is_allocations(options),
-		.agent = may_agent &&
-			 (!is_auto || options->argv || prefer_agent || is_allocations(options)),
+		.agent = may_agent && (!is_auto || options->argv || prefer_agent),
 		.prefer_agent = prefer_agent,
 		.name_agent = may_agent && is_auto,
 		.needed = usdt__needs(session->config.lines, options->pikos_run),

@@ -18,11 +18,13 @@ int source__choose(const struct source_policy *policy, const struct interpreter 
 {
 	int err;
 
-	if (policy->kernel) { /* a CPython of any version, however it was built */
+	if (policy->kernel || policy->libc) { /* a CPython of any version, however it was built */
 		err = interpreter__info(in)->kind == INTERPRETER_PYPY
 			      ? interpreter__check(in, 0, why)
 			      : 0;
-		return err ? err : SOURCE_IS_KERNEL;
+		if (err)
+			return err;
+		return policy->kernel ? SOURCE_IS_KERNEL : SOURCE_IS_LIBC;
 	}
 	if (policy->agent && (policy->prefer_agent || !policy->probes)) {
 		err = agent_check__interpreter(in, why);

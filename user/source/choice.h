@@ -9,12 +9,14 @@
 
 #include "source/interpreter.h"
 
-enum source { SOURCE_IS_PROBES, SOURCE_IS_AGENT, SOURCE_IS_KERNEL };
+/* SOURCE_IS_LIBC: its functions, and the interpreter's probes if it has them. */
+enum source { SOURCE_IS_PROBES, SOURCE_IS_AGENT, SOURCE_IS_KERNEL, SOURCE_IS_LIBC };
 
 /* Sources that may be used: the probes first, unless prefer_agent. */
 struct source_policy {
 	bool probes, agent, prefer_agent;
 	bool kernel;	     /* the kernel alone sees all that is asked for: nothing is attached */
+	bool libc;	     /* what is not the agent's comes from libc */
 	bool name_agent;     /* a refusal of the probes names the agent, if that would do */
 	unsigned int needed; /* of the probes: bits of enum cpython_probe */
 };
