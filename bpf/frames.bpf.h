@@ -30,7 +30,7 @@
 /* PyASCIIObject, PyBytesObject: the same since 3.3 on 64-bit machines, but for the sizes. */
 #define TEXT_LENGTH	 16
 #define TEXT_STATE	 32
-#define TEXT_HEADER	 16 /* bytes from TEXT_LENGTH to behind the hash */
+#define TEXT_HASH	 24
 #define TEXT_NOT_HASHED	 (~0ULL)
 #define TEXT_KIND(state) ((state) >> 2 & 7)
 #define TEXT_COMPACT	 0x20
@@ -38,7 +38,8 @@
 #define BYTES_SIZE	 16
 #define BYTES_DATA	 32
 #define OBJECT_TYPE	 8
-#define CODE_UNIT	 2 /* bytes */
+#define OBJECT_SIZE	 16 /* of PyObject */
+#define CODE_UNIT	 2  /* bytes */
 
 /* ------------------------------------------------------------------ text and tables */
 
@@ -94,20 +95,62 @@ __weak __u64 hash_bytes(__u64 data, __u64 bytes)
 	return wire_hash_end(hash, bytes);
 }
 
+/* The hash of `bytes` bytes that stand `from` bytes, a multiple of 8, behind the piece's begin. */
+static __always_inline __u64 hash_piece(const struct thread_stack *stack, __u64 from, __u64 bytes)
+{
+	__u64 hash = hash_seed;
+
+	for (__u64 j = 0; j < HASH_PIECE / 8; j++) {
+		__s64 rest = from + bytes - j * 8;
+
+		if (j * 8 < from)
+			continue;
+		if (rest <= 0)
+			break;
+		hash = wire_hash_word(hash, rest < 8 ? stack->piece[j] & ((1ULL << rest * 8) - 1)
+						     : stack->piece[j]);
+	}
+	return wire_hash_end(hash, bytes);
+}
+
+/* The begin of an object behind its type, with one read: more than most strings and tables have. */
+static __always_inline bool read_piece(struct thread_stack *stack, __u64 object)
+{
+	return !bpf_probe_read_user(stack->piece, HASH_PIECE, (const void *)(object + OBJECT_SIZE));
+}
+
 /* Of a str: its own hash stands for its bytes where it has been computed, as of all names. */
 __weak __u64 hash_text(__u32 target, __u64 object)
 {
 	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
-	__u64 header[TEXT_HEADER / 8]; /* length, hash */
+	struct thread_stack *stack = walked_stack();
 	struct frame_text text;
 
-	if (!layout ||
-	    bpf_probe_read_user(header, sizeof(header), (const void *)(object + TEXT_LENGTH)))
+	if (!layout || !stack)
 		return 0;
-	if (header[1] != TEXT_NOT_HASHED)
-		return wire_hash_word(header[0], header[1]);
+	if (read_piece(stack, object)) {
+		__u64 begin = layout->ascii_size - OBJECT_SIZE;
+		__u32 state = stack->piece[(TEXT_STATE - OBJECT_SIZE) / 8];
+
+		if (stack->piece[(TEXT_HASH - OBJECT_SIZE) / 8] != TEXT_NOT_HASHED)
+			return wire_hash_word(stack->piece[0],
+					      stack->piece[(TEXT_HASH - OBJECT_SIZE) / 8]);
+		if (state & TEXT_COMPACT && state & TEXT_ASCII && begin <= HASH_PIECE &&
+		    stack->piece[0] <= HASH_PIECE - begin)
+			return hash_piece(stack, begin, stack->piece[0]);
+	}
 	find_text(layout, object, &text);
 	return text.kind ? hash_bytes(text.data, text.bytes) : 0;
+}
+
+__weak __u64 hash_table(__u64 object)
+{
+	struct thread_stack *stack = walked_stack();
+
+	if (stack && read_piece(stack, object) &&
+	    stack->piece[0] <= HASH_PIECE - (BYTES_DATA - OBJECT_SIZE))
+		return hash_piece(stack, BYTES_DATA - OBJECT_SIZE, stack->piece[0]);
+	return hash_bytes(object + BYTES_DATA, read_word(object + BYTES_SIZE));
 }
 
 /* What a code object says of itself, as far as the walk needs it. */
@@ -132,8 +175,7 @@ static __always_inline __u64 code_identity(__u32 target, const struct code_view 
 	hash = wire_hash_word(hash, hash_text(target, code->file));
 	if (code->qualname && code->qualname != code->name)
 		hash = wire_hash_word(hash, hash_text(target, code->qualname));
-	return wire_hash_word(
-		hash, hash_bytes(code->table + BYTES_DATA, read_word(code->table + BYTES_SIZE)));
+	return wire_hash_word(hash, hash_table(code->table));
 }
 
 /* ------------------------------------------------------------------ what is sent of a code */
