@@ -85,8 +85,9 @@ PROGRAMS = {  # what makes them grow, and keeps it
 
 def share_of(program):
     """% of RSS growth that the ledger gives to lines."""
-    done = subprocess.run([TRACER, "memory", "--summary", "-o", "/dev/null", "--", PYTHON, "-c",
-                           program], stderr=subprocess.PIPE, timeout=SHORT, text=True)
+    done = subprocess.run([TRACER, "memory", "--summary", "--", PYTHON, "-c", program],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=SHORT,
+                          text=True)
     found = re.search(r"lines explain ([0-9.]+) % of", done.stderr)
     if done.returncode or not found:
         raise Failed(f"no share in the summary: {done.stderr[-200:]}")
