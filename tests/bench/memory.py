@@ -110,7 +110,7 @@ def all_trials(end_to_end):
         "memory_explained": explained,
         "memory_smaps": end_to_end("smaps"),
         "memory_frames": end_to_end("frames_"),
-        "memory_allocations": end_to_end("allocations_multiset"),
+        "memory_allocations": end_to_end("allocations_"),
     }
     for each in agent.by_version(interpreters.known()):
         found[f"memory_functions_{each.label}"] = agent.guarded(functions, each)

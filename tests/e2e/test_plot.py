@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """scripts/plot: pictures of real recordings, the lines it marks and the spikes it finds."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -14,7 +13,6 @@ from test_oracle import BIG
 PLOT = os.path.join(ROOT, "scripts", "plot")
 MIB = 1 << 20
 SVG = "{http://www.w3.org/2000/svg}"
-NEAR = 0.02 * 2**20  # of a size: pages around it
 
 
 def need(python, *modules):
@@ -72,7 +70,8 @@ def test_plot_svg(context):
              for i, each in enumerate(heights) if abs(rows[i]["RSS"] - rows[0]["RSS"]) > MIB]
     check(max(ratio) < 1.001 * min(ratio), "heights are in proportion to RSS", actual=ratio)
     spike = f"legacy:{line_of('spike.py', 'SPIKE')} (spike.py)"
-    marked = [text for text in texts(root) if text.startswith(spike)]
+    marked = [text for text in texts(root) if re.fullmatch(r"\+[\d.]+ MiB " + re.escape(spike),
+                                                           text)]
     check(marked, "the line that grew is not marked", spike, texts(root))
     check({"index", "RSS (MiB)"} <= set(texts(root)), "the axes' names", actual=texts(root))
     check(spike in said, "the line is not told", spike, said)
@@ -151,53 +150,3 @@ def test_plot_errors(context):
     check("time" in plot(path, picture, "--over", "time", status=1)[1], "a time is missed")
     plot(path, "picture.gif", status=2)
     check("No such file" in plot(context.path("none.csv"), status=1)[1], "a file is missed")
-
-
-# ------------------------------------------------------------------ spikes
-
-
-def spikes_of(said):
-    found = re.findall(r"^spike of ([\d.]+) MiB by (.*?) from index (\d+) to index (\d+): "
-                       r"(\d+) records", said, re.M)
-    return [(float(size) * MIB, who, int(first), int(last), int(length))
-            for size, who, first, last, length in found]
-
-
-def check_spike(context, rows, said, who, size):
-    """A spike of an array's size by `who`, and gone again a few records later, inside legacy()."""
-    found = [each for each in spikes_of(said) if each[1].startswith(who) and
-             abs(each[0] - size) < NEAR + size // 100]
-    check(found, f"no spike of {size / MIB:.1f} MiB by {who}", actual=said)
-    _, _, first, last, length = found[0]
-    equal(last - first, length, "its length in records")
-    top = max(row["RSS"] for row in rows[first:last + 1])
-    check(abs(top - rows[last]["RSS"] - size) < NEAR + size // 100, "its height in the records",
-          size, top - rows[last]["RSS"])
-    check(length < 20, "it lasts longer than a moment", actual=length)
-
-
-def find_spike(context, who, *arguments):
-    """function_memory sees inside the line what its ends do not tell."""
-    need("/usr/bin/python3", "matplotlib")
-    records = record(context, "function_memory", "--focused-on", "legacy", *arguments)
-    with open(records) as stream:
-        check("<lost>" not in stream.read(), "lost events")
-    said, _ = plot(records, "--top", 9)
-    check_spike(context, read_csv(records, "function_memory"), said, who,
-                context.workloads[0].peek())
-    return said
-
-
-@test()
-def test_spike_function_memory(context):
-    find_spike(context, "__new__:", "--source", "usdt")
-
-
-@test()
-def test_spike_function_memory_agent(context):
-    """With C calls the two that there are at once have names: random()'s, of our line, and the
-    copy of it that numpy makes."""
-    said = find_spike(context, "copy:", "--source", "agent")
-    line = line_of("spike.py", "SPIKE")
-    check(re.search(rf"spike .*; or by random:{line} \(spike\.py\)", said),
-          "the temporary is not among what may have gone", actual=said)
