@@ -13,10 +13,13 @@
 #include "log.h"
 #include "session/internal.h"
 
+/* After a moment its events have come, and have been drained. */
+#define SETTLED_NS (TRANSPORT_RUN_LAG_NS + 2 * UINT64_C(20000000))
+
 struct account { /* of one target */
 	struct ledger *ledger;
 	struct summary *summary;
-	struct summary_moment end; /* time 0: not known yet */
+	struct summary_moment moment; /* of the summary to come */
 };
 
 struct summaries {
@@ -24,7 +27,9 @@ struct summaries {
 	struct memory_consumer consumer;
 	struct account *accounts;
 	int n;
-	uint64_t next; /* CLOCK_MONOTONIC: --interval; 0: none */
+	/* CLOCK_MONOTONIC */
+	uint64_t next;	 /* of --interval; 0: none */
+	uint64_t moment; /* whose events are awaited; 0: none */
 };
 
 static volatile sig_atomic_t asked;
@@ -197,7 +202,7 @@ static void say_doubts(const struct session *session, int index, const struct le
 			 session->targets[index].pid, totals.cut_stacks);
 }
 
-static int write_one(struct summaries *summaries, int index, const struct summary_moment *moment)
+static int write_one(struct summaries *summaries, int index)
 {
 	const struct account *account = &summaries->accounts[index];
 	struct summary_share share;
@@ -205,7 +210,7 @@ static int write_one(struct summaries *summaries, int index, const struct summar
 
 	if (!ledger__started(account->ledger))
 		return 0;
-	err = summary__write(account->summary, moment, &share);
+	err = summary__write(account->summary, &account->moment, &share);
 	if (err)
 		return err;
 	say_share(summaries->session, index, &share);
@@ -217,42 +222,45 @@ static int write_all(struct summaries *summaries)
 {
 	int err = 0;
 
-	for (int i = 0; i < summaries->n && !err; i++) {
-		struct summary_moment moment = moment_of(summaries->session, i);
+	for (int i = 0; i < summaries->n && !err; i++)
+		err = write_one(summaries, i);
+	return err;
+}
 
-		err = write_one(summaries, i, &moment);
+static void note_moment(struct summaries *summaries, bool is_end)
+{
+	for (int i = 0; i < summaries->n; i++) {
+		summaries->accounts[i].moment = moment_of(summaries->session, i);
+		summaries->accounts[i].moment.is_end = is_end;
 	}
-	return err ? err : pikos_recorder__flush(summaries->session->output.recorder);
 }
 
 int summaries__look(struct summaries *summaries)
 {
 	uint64_t now = clock_ns(), interval = summaries->session->options->interval_ns;
 	bool due = summaries->next && now >= summaries->next;
+	int err;
 
-	if (!due && !asked)
+	if (!summaries->moment && (due || asked)) {
+		asked = 0;
+		while (due && summaries->next <= now)
+			summaries->next += interval;
+		summaries->moment = now;
+		note_moment(summaries, false);
+	}
+	if (!summaries->moment || now < summaries->moment + SETTLED_NS)
 		return 0;
-	asked = 0;
-	while (due && summaries->next <= now)
-		summaries->next += interval;
-	return write_all(summaries);
+	summaries->moment = 0;
+	err = write_all(summaries);
+	return err ? err : pikos_recorder__flush(summaries->session->output.recorder);
 }
 
 void summaries__note_end(struct summaries *summaries)
 {
-	for (int i = 0; i < summaries->n; i++) {
-		struct summary_moment *end = &summaries->accounts[i].end;
-
-		*end = moment_of(summaries->session, i);
-		end->is_end = true;
-	}
+	note_moment(summaries, true);
 }
 
 int summaries__end(struct summaries *summaries)
 {
-	int err = 0;
-
-	for (int i = 0; i < summaries->n && !err; i++)
-		err = write_one(summaries, i, &summaries->accounts[i].end);
-	return err;
+	return write_all(summaries);
 }

@@ -1,0 +1,400 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Summaries of `memory` against /proc/PID/smaps, and against what a program knows it holds."""
+
+import collections
+import csv
+import os
+import re
+import signal
+
+import harness
+import interpreters
+from harness import Skip, add_test, check, equal, test, wait_for
+
+MB = 1 << 20
+PAGE = 4096
+DEBIAN = "/usr/bin/python3"
+SCRIPT = os.path.join(harness.WORKLOADS, "ledger.py")
+# Every array is a mapping of its own, whatever was freed before.
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+NUMBERS = ("mapped", "unmapped", "stillMapped", "faulted", "resident")
+
+
+def need_numpy():
+    if not os.path.exists("/usr/lib/python3/dist-packages/numpy"):
+        raise Skip("no python3-numpy")
+
+
+def marked(comment):
+    """The line of the workload with that comment."""
+    with open(SCRIPT) as stream:
+        found = [number for number, line in enumerate(stream, 1) if f"# {comment}" in line]
+    equal(len(found), 1, f"lines of the workload with '# {comment}'")
+    return found[0]
+
+
+class Summary:
+    """One of those in a CSV file: rows by (section, scope), in order."""
+
+    def __init__(self, rows):
+        self.rows = collections.defaultdict(list)
+        for row in rows:
+            self.rows[row["section"], row["scope"]].append(row)
+
+    def total(self, name):
+        found = [row for row in self.rows["total", ""] if row["function"] == name]
+        return found[0] if found else dict.fromkeys(NUMBERS, 0)
+
+    def line(self, number, scope="own"):
+        """What the summary says of a line of the workload."""
+        found = [row for row in self.rows["line", scope]
+                 if row["lineNo"] == number and row["filename"].endswith("/ledger.py")]
+        check(len(found) < 2, f"line {number} is there {len(found)} times")
+        return found[0] if found else dict.fromkeys(NUMBERS, 0)
+
+    def lines(self):
+        return {row["lineNo"] for row in self.rows["line", "inclusive"]
+                if row["filename"].endswith("/ledger.py")}
+
+    def sum(self, field):
+        """Over all who have an account."""
+        return sum(row[field] for row in self.rows["total", ""]
+                   if row["function"].startswith("<") or row["function"] == "lines")
+
+    def share(self):
+        return 100 * self.total("explained")["resident"] / self.total("growth")["resident"]
+
+
+def read(path):
+    """{(fromMs, toMs): Summary} in order; what is still being written is left out."""
+    with open(path, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    found = {}
+    for row in rows:
+        for field in (*NUMBERS, "fromMs", "toMs", "lineNo"):
+            row[field] = int(row[field])
+        found.setdefault((row["fromMs"], row["toMs"]), []).append(row)
+    return {moment: Summary(its) for moment, its in found.items()}
+
+
+def last(context):
+    return list(read(context.path("records.csv")).values())[-1]
+
+
+def smaps(pid):
+    """({address: size} of the mappings, size of the stack, RSS by statm)"""
+    sizes, stack = {}, 0
+    with open(f"/proc/{pid}/smaps") as stream:
+        for line in stream:
+            head = re.match(r"([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \d+\s*(.*)", line)
+            if head:
+                start, end = (int(word, 16) for word in head.groups()[:2])
+                if head[3] != "[vsyscall]":
+                    sizes[start] = end - start
+                stack = end - start if head[3] == "[stack]" else stack
+    with open(f"/proc/{pid}/statm") as stream:
+        return sizes, stack, PAGE * int(stream.read().split()[1])
+
+
+# ------------------------------------------------------------------ against smaps
+
+
+def step_through(workload, count):
+    for number in range(count):
+        workload.ready(f"step {number}")
+        workload.go()
+    workload.ready("done")
+
+
+def check_lines(summary):
+    """What each line did is known, in MB: mapped and still mapped; touched and still resident."""
+    for comment, mapped, kept in [("holes:", 64, 57), ("fixed:", 16, 12), ("over:", 4, 4),
+                                  ("moves:", 8, 8), ("grows:", 16, 4), ("again:", 8, 8)]:
+        row = summary.line(marked(comment), "inclusive")
+        equal([row["mapped"] // MB, row["stillMapped"] // MB], [mapped, kept],
+              f"MB mapped and still mapped by the line '{comment}'")
+    for comment, faulted, resident in [("touches the holes", 8, 5), ("touches the fixed", 16, 12),
+                                       ("touches what moves", 8, 8)]:
+        row = summary.line(marked(comment))
+        # A fault at a moment when the frame cannot be read is <unknown>'s.
+        actual = [row["faulted"] / MB, row["resident"] / MB]
+        check(abs(actual[0] - faulted) < 0.3 and abs(actual[1] - resident) < 0.3,
+              f"MB faulted and resident of the line that {comment}", [faulted, resident], actual)
+
+
+def check_against_smaps(summary, before, after):
+    """before: None, if the program was not there yet"""
+    sizes, stack, rss = after
+    if before:
+        equal(summary.total("<start>")["mapped"], sum(before[0].values()), "bytes of the start")
+        equal(summary.total("stack growth")["mapped"], stack - before[1], "growth of the stack")
+    equal(summary.total("kernel")["stillMapped"], sum(sizes.values()), "VMS")
+    equal(summary.sum("stillMapped") + summary.total("stack growth")["mapped"],
+          sum(sizes.values()), "bytes mapped by all")
+    for name in {row["function"] for row in summary.rows["total", ""]}:
+        row = summary.total(name)
+        equal(row["mapped"] - row["unmapped"], row["stillMapped"], f"still mapped of {name}")
+    # Touched between smaps and the end: what stage.py does.
+    accounts = summary.sum("resident") + summary.total("reclaimed")["resident"]
+    check(abs(accounts - rss) <= 64 * PAGE, "RSS by the accounts", rss,
+          f"{accounts}; by the kernel {summary.total('kernel')['resident']}")
+
+
+STEPS = ["holes", "fixed", "moves", "brk", "threads", "nested", "lists"]
+
+
+def attach_and_compare(context, interpreter):
+    place, _ = interpreter.place(context)
+    steps = STEPS + ["numpy"] * (interpreter.path == DEBIAN)
+    workload = context.start(interpreter.command(place + "/ledger.py", *steps), env=MALLOC)
+    pid = workload.ready("step 0")
+    before = smaps(pid)
+    tracer = context.trace("memory", "--summary", "-v", "-o", context.path("records.csv"), "-p",
+                           pid).attached()
+    step_through(workload, len(steps))
+    after = smaps(pid)
+    workload.go()
+    workload.wait()
+    tracer.wait()
+    equal(tracer.summary()["lost"], 0, "lost events")
+    summary = last(context)
+    check(after[1] > before[1], "the stack did not grow: proves nothing")
+    check_against_smaps(summary, before, after)
+    check_lines(summary)
+    return summary
+
+
+def compare_version(context, interpreter):
+    summary = attach_and_compare(context, interpreter)
+    check(summary.share() >= 95, f"only {summary.share():.1f} % explained")
+    context.note(f"{summary.share():.1f} % explained")
+
+
+def register():
+    for each in interpreters.known():
+        add_test(f"ledger_{each.label}",
+                 lambda context, each=each: compare_version(context, each))
+
+
+register()
+
+
+@test(vm=True)
+def test_ledger_attach(context):
+    attach_and_compare(context, interpreters.of_version(3, 11))
+
+
+@test()
+def test_ledger_run(context):
+    """From the first instruction on: the start is what the exec mapped."""
+    workload = harness.Workload(
+        context, [context.program, "memory", "--summary", "-v", "-o", context.path("records.csv"),
+                  "--", DEBIAN, SCRIPT, *STEPS],
+        env={**context.environment(), **MALLOC})
+    context.workloads.append(workload)
+    step_through(workload, len(STEPS))
+    after = smaps(workload.target)
+    workload.go()
+    workload.wait()
+    summary = last(context)
+    check_against_smaps(summary, None, after)
+    check_lines(summary)
+    check(summary.total("<startup>")["mapped"] > 0, "no startup")
+    check(summary.share() >= 95, f"only {summary.share():.1f} % explained")
+    check("lines explain" in workload.errors(), "the share is not said", None, workload.errors())
+    context.note(f"{summary.share():.1f} % explained")
+
+
+@test()
+def test_ledger_two_processes(context):
+    """Each has a summary of its own."""
+    workloads = [context.workload("ledger.py", "holes", python=DEBIAN),
+                 context.workload("ledger.py", "moves", python=DEBIAN)]
+    pids = [workload.ready("step 0") for workload in workloads]
+    tracer = context.trace("memory", "--summary", "-v", "-o", context.path("records.csv"), "-p",
+                           ",".join(map(str, pids))).attached(2)
+    for workload in workloads:
+        step_through(workload, 1)
+        workload.go()
+        workload.wait()
+    tracer.wait()
+    with open(context.path("records.csv"), newline="") as stream:
+        rows = [row for row in csv.DictReader(stream)
+                if (row["section"], row["scope"]) == ("line", "inclusive")]
+    for pid, comment in zip(pids, ("holes:", "moves:")):
+        its = {int(row["lineNo"]) for row in rows if int(row["pid"]) == pid}
+        check(marked(comment) in its, f"'{comment}' is not in the summary of its process")
+        check(len(its & {marked("holes:"), marked("moves:")}) == 1, "it has the other's lines")
+
+
+# ------------------------------------------------------------------ shares
+
+
+@test(vm=True)
+def test_ledger_share_pure(context):
+    share(context, ["lists"])
+
+
+@test()
+def test_ledger_share_numpy(context):
+    need_numpy()
+    share(context, ["numpy", "temporary", "load_5"])
+
+
+def share(context, steps):
+    workload = context.workload("ledger.py", *steps, python=DEBIAN)
+    pid = workload.ready("step 0")
+    tracer = context.trace("memory", "--summary", "-v", "-o", context.path("records.csv"), "-p",
+                           pid).attached()
+    before = smaps(pid)[2]
+    step_through(workload, len(steps))
+    grown = smaps(pid)[2] - before
+    workload.go()
+    workload.wait()
+    tracer.wait()
+    summary = last(context)
+    check(grown > 8 * MB, f"RSS has grown by {grown} bytes only")
+    # smaps is the judge: of what it says, lines explain so much.
+    explained = 100 * summary.total("explained")["resident"] / grown
+    check(95 <= explained <= 105, f"lines explain {explained:.1f} % of what smaps says")
+    context.note(f"{explained:.1f} %")
+
+
+# ------------------------------------------------------------------ leaks, moments
+
+
+def check_arrays(row, count, what):
+    """Each array is a mapping: its bytes, and a page for malloc's header. Other things that its line
+    has made (pymalloc's arenas) are small."""
+    size = 4 * MB + PAGE
+    check(0 <= row["stillMapped"] - count * size <= 2 * MB, what, count * size, row["stillMapped"])
+    check(0 <= row["resident"] - count * 4 * MB <= 2 * MB, what + ", resident", count * 4 * MB,
+          row["resident"])
+
+
+@test()
+def test_ledger_leaks(context):
+    """The example of a leak: a function that keeps what it loads. Not what the end gives back, nor
+    what was temporary."""
+    need_numpy()
+    workload = context.workload("ledger.py", "leaks", "leave", python=DEBIAN, env=MALLOC)
+    pid = workload.ready("step 0")
+    tracer = context.trace("memory", "--leaks", "-v", "-o", context.path("records.csv"), "-p",
+                           pid).attached()
+    step_through(workload, 1)
+    workload.go()
+    workload.wait()
+    tracer.wait()
+    summary = last(context)
+    check_arrays(summary.line(marked("leak:"), "inclusive"), 8, "held by the leak")
+    held = summary.line(marked("temporary:"), "inclusive")
+    check(held["stillMapped"] < MB, "a temporary is called a leak", 0, held["stillMapped"])
+    first = [row for row in summary.rows["stack", "own"]][0]
+    check(re.search(r"ledger\.py:leaks:\d+;\S*ledger\.py:load:%d;" % marked("leak:"),
+                    first["stack"]), "the leak is not the first stack", None, first["stack"])
+    for rows in summary.rows.values():
+        for row in rows:
+            check(row["section"] in ("total", "inexact") or row["stillMapped"] > 0 or
+                  row["resident"] > 0, "it is not held", None, row)
+
+
+def ask(context, tracer, count):
+    """Have the tracer write a summary; return it once it is all there."""
+    said = lambda: tracer.errors().count("lines explain") + \
+        tracer.errors().count("has not grown") == count  # noqa: E731
+    tracer.signal(signal.SIGUSR1)
+    wait_for(said, f"summary {count}")
+    return list(read(context.path("records.csv")).values())[-1]
+
+
+@test()
+def test_ledger_between_two_moments(context):
+    """SIGUSR1 has what has grown since the summary before."""
+    need_numpy()
+    workload = context.workload("ledger.py", "load_2", "load_5", python=DEBIAN, env=MALLOC)
+    pid = workload.ready("step 0")
+    tracer = context.trace("memory", "--summary", "-v", "-o", context.path("records.csv"), "-p",
+                           pid).attached()
+    workload.go()
+    workload.ready("step 1")
+    first = ask(context, tracer, 1).line(marked("leak:"), "inclusive")
+    equal(first["stillMapped"] // (4 * MB), 2, "arrays of the first summary")
+    workload.go()
+    workload.ready("done")
+    second = ask(context, tracer, 2)
+    equal(second.line(marked("leak:"), "inclusive")["stillMapped"] // (4 * MB), 5,
+          "arrays of the second summary")
+    temporary = second.line(marked("temporary:"), "inclusive")
+    check(temporary["unmapped"] >= 9 * 4 * MB, "the temporaries", None, temporary)
+    workload.go()
+    workload.wait()
+    tracer.wait()
+    check_arrays(last(context).line(marked("leak:"), "inclusive"), 7, "the whole")
+
+
+@test()
+def test_ledger_interval(context):
+    workload = context.workload("ledger.py", "lists", python=DEBIAN)
+    pid = workload.ready("step 0")
+    tracer = context.trace("memory", "--summary", "--interval", "100ms", "-v", "-o",
+                           context.path("records.csv"), "-p", pid).attached()
+    workload.go()
+    workload.ready("done")
+    wait_for(lambda: tracer.errors().count("PID") > 4, "some summaries")
+    workload.go()
+    workload.wait()
+    tracer.wait()
+    moments = list(read(context.path("records.csv")))
+    for before, after in zip(moments[:-1], moments[1:-1]):
+        equal(after[0], before[1], "the begin of a summary is the end of the one before")
+    equal(moments[-1][0], 0, "the last is from the beginning")
+
+
+@test()
+def test_ledger_on_screen(context):
+    """The top of each part, as text."""
+    tracer = context.run("memory", "--summary", "--top", 3, "--", DEBIAN, SCRIPT, "lists", "leave")
+    lines = tracer.output.splitlines()
+    check(lines[0].split()[:4] == ["fromMs", "toMs", "section", "scope"], "no header", None, lines[0])
+    for section, scope in (("line", "own"), ("line", "inclusive"), ("function", "own")):
+        found = [line for line in lines if line.split()[2:4] == [section, scope]]
+        equal(len(found), 3, f"rows of {section} {scope}")
+
+
+# ------------------------------------------------------------------ bad input
+
+
+@test()
+def test_ledger_says_what_was_lost(context):
+    workload = context.workload("ledger.py", "storm", python=DEBIAN)
+    pid = workload.ready("step 0")
+    tracer = context.trace("memory", "--summary", "--strict", "--buffer-size", "64K", "-v", "-o",
+                           context.path("records.csv"), "-p", pid).attached()
+    step_through(workload, 1)
+    workload.go()
+    workload.wait()
+    tracer.wait(3)
+    lost = tracer.summary()["lost"]
+    check(lost > 0, "nothing was lost: proves nothing")
+    rows = last(context).rows["lost", ""]
+    equal([row["lineNo"] for row in rows], [lost], "events lost, by the summary")
+    check(f"{lost} events were lost" in tracer.errors(), "not said", None, tracer.errors())
+
+
+@test()
+def test_ledger_many_regions(context):
+    """As many as the kernel allows by default; test_ledger.c has a million."""
+    workload = context.workload("ledger.py", "regions", python=DEBIAN)
+    pid = workload.ready("step 0")
+    tracer = context.trace("memory", "--summary", "-v", "--buffer-size", "64M", "-o",
+                           context.path("records.csv"), "-p", pid).attached()
+    step_through(workload, 1)
+    after = smaps(pid)
+    check(len(after[0]) > 40000, f"only {len(after[0])} mappings")
+    workload.go()
+    workload.wait()
+    tracer.wait()
+    equal(tracer.summary()["lost"], 0, "lost events")
+    summary = last(context)
+    equal(summary.line(marked("regions"))["stillMapped"], 25000 * PAGE, "the regions")
+    equal(summary.total("kernel")["stillMapped"], sum(after[0].values()), "VMS")
