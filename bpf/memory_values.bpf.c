@@ -36,14 +36,6 @@ struct {
 	__type(value, struct memory_target);
 } memory_targets SEC(".maps");
 
-/* Target's index by its mm. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, WIRE_MAX_TARGETS);
-	__type(key, __u64);
-	__type(value, __u32);
-} memory_mms SEC(".maps");
-
 struct values_page {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -147,21 +139,22 @@ static __always_inline int publish(struct mm_struct *mm, __u32 index)
 static __always_inline void renew(__u64 mm, __u32 index)
 {
 	struct memory_target *target = bpf_map_lookup_elem(&memory_targets, &index);
-	__u64 before;
+	__u64 before = target ? target->mm : 0;
+	__u32 *owner;
 
-	if (!target || target->mm == mm || !values_of(index))
+	if (!target || before == mm || !values_of(index))
 		return;
-	before = target->mm;
-	if (before)
-		bpf_map_delete_elem(&memory_mms, &before);
+	owner = bpf_map_lookup_elem(&mms, &before);
+	if (owner && *owner == index)
+		bpf_map_delete_elem(&mms, &before);
 	target->mm = mm;
-	bpf_map_update_elem(&memory_mms, &mm, &index, BPF_ANY);
+	bpf_map_update_elem(&mms, &mm, &index, BPF_ANY);
 }
 
 static __always_inline int look(struct mm_struct *mm)
 {
 	__u64 key = (__u64)mm;
-	__u32 *index = bpf_map_lookup_elem(&memory_mms, &key);
+	__u32 *index = bpf_map_lookup_elem(&mms, &key);
 
 	return index ? publish(mm, *index) : 0;
 }
@@ -191,7 +184,7 @@ int BPF_PROG(on_mmap_unlocked, struct mm_struct *mm)
 	return look(mm);
 }
 
-/* Where that tracepoint is not there, or dear: has_cheap_mmap_lock. */
+/* Where that tracepoint is not there, or dear: FEATURE_MMAP_LOCK. */
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit)
 {

@@ -39,14 +39,6 @@ struct {
 	__type(value, struct memory_parts);
 } memory_parts __weak SEC(".maps");
 
-/* Target's index by the address of its mm. An address is used again when its process has ended. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 1);
-	__type(key, __u64);
-	__type(value, __u32);
-} mms __weak SEC(".maps");
-
 static __always_inline struct memory_parts *parts_of(__u32 index, __u32 cpu)
 {
 	__u32 key = index * n_possible_cpus + cpu;

@@ -92,6 +92,17 @@ struct {
 	__type(value, __u32);
 } tgids __weak SEC(".maps");
 
+/*
+ * Target's index by the address of its mm. An address is used again when its process has ended; an
+ * mm that was left by an exec may live on with a child of vfork.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64 + 2 * WIRE_MAX_TARGETS);
+	__type(key, __u64);
+	__type(value, __u32);
+} mms __weak SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, WIRE_MAX_SITES);

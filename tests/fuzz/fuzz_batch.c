@@ -22,13 +22,13 @@ struct stations {
 	uint64_t counted;
 };
 
-static void open_stations(struct stations *s, bool merged)
+static void open_stations(struct stations *s, bool merged, const char *monitor)
 {
 	const struct pikos_output out = {.path = "/dev/null"};
 	struct monitor_config config = {.type = &s->type};
 
 	memset(s, 0, sizeof(*s));
-	pikos_record_type__init(&s->type, "functions", "+tid,+time");
+	pikos_record_type__init(&s->type, monitor, "+tid,+time");
 	config.recorder = s->recorder = pikos_recorder__csv(&out);
 	config.symbols = s->symbols = symbols__new();
 	s->monitor = monitor__new(&config);
@@ -68,14 +68,14 @@ static size_t hand_over(struct stations *s, const uint8_t *data, size_t size, ui
 	return sizeof(head) + n * sizeof(struct wire_slot);
 }
 
-static void run(const uint8_t *data, size_t size, bool merged)
+static void run(const uint8_t *data, size_t size, bool merged, const char *monitor)
 {
 	struct monitor_totals totals;
 	struct stations s;
 	uint64_t now = 1000000000;
 	size_t used;
 
-	open_stations(&s, merged);
+	open_stations(&s, merged, monitor);
 	while (size >= sizeof(struct wire_batch)) {
 		used = hand_over(&s, data, size, now += 10000000);
 		data += used;
@@ -96,7 +96,8 @@ static void run(const uint8_t *data, size_t size, bool merged)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	run(data, size, false);
-	run(data, size, true);
+	run(data, size, false, "functions");
+	run(data, size, true, "functions");
+	run(data, size, true, "function_memory");
 	return 0;
 }

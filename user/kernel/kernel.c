@@ -468,15 +468,9 @@ struct bpf_program *kernel__memory_program(const struct kernel *kernel,
 	return programs[program];
 }
 
-int kernel__memory_map(const struct kernel *kernel, enum kernel_memory_map map)
+int kernel__memory_pages(const struct kernel *kernel)
 {
-	const struct bpf_map *const maps[] = {
-		[KERNEL_MEMORY_PAGES] = kernel->bpf->maps.memory_pages,
-		[KERNEL_MEMORY_TARGETS] = kernel->bpf->maps.memory_targets,
-		[KERNEL_MEMORY_MMS] = kernel->bpf->maps.memory_mms,
-	};
-
-	return bpf_map__fd(maps[map]);
+	return bpf_map__fd(kernel->bpf->maps.memory_pages);
 }
 
 void kernel__adopt_memory(const struct kernel *kernel, pid_t tgid)

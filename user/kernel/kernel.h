@@ -140,7 +140,7 @@ struct kernel_hashes kernel__hashes(const struct kernel *kernel);
 /* @brief The hash by which the kernel knows a string. */
 uint64_t kernel__hash(const struct kernel *kernel, const char *text, size_t len);
 
-/* Programs and maps of memory_values.bpf.c: kernel_config.memory with .agent. */
+/* Programs of memory_values.bpf.c: kernel_config.memory with .agent. */
 enum kernel_memory_program {
 	KERNEL_ON_RSS_STAT,
 	KERNEL_ON_MMAP_UNLOCKED, /* one of these is loaded */
@@ -148,18 +148,10 @@ enum kernel_memory_program {
 	N_KERNEL_MEMORY_PROGRAMS,
 };
 
-enum kernel_memory_map { KERNEL_MEMORY_PAGES, KERNEL_MEMORY_TARGETS, KERNEL_MEMORY_MMS };
-
-/* A value of KERNEL_MEMORY_TARGETS. */
-struct kernel_memory_target {
-	uint64_t mm; /* its address, a key of KERNEL_MEMORY_MMS; 0: not seen yet */
-	uint64_t begun, published;
-	uint32_t lock, unused;
-};
-
 struct bpf_program *kernel__memory_program(const struct kernel *kernel,
 					   enum kernel_memory_program program);
-int kernel__memory_map(const struct kernel *kernel, enum kernel_memory_map map);
+/* @return a map of maps by target: the page that its agent reads */
+int kernel__memory_pages(const struct kernel *kernel);
 /* @brief Have the memory that a target maps something into be known as its own. @param tgid 0: none
  */
 void kernel__adopt_memory(const struct kernel *kernel, pid_t tgid);

@@ -50,9 +50,6 @@ int mappings__size_maps(struct kernel *kernel, uint32_t n_targets)
 	kernel->n_targets = n_targets;
 	if (!err)
 		err = bpf_map__set_max_entries(bpf->maps.memory_parts, n_targets * kernel->n_cpus);
-	/* An mm that was left by an exec may live on with a child of vfork. */
-	if (!err)
-		err = bpf_map__set_max_entries(bpf->maps.mms, 64 + 2 * n_targets);
 	return err;
 }
 

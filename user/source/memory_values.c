@@ -50,21 +50,19 @@ void memory_values__free(struct memory_values *values)
 int memory_values__open(struct memory_values *values, uint32_t target, pid_t tgid)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
-	int pages = kernel__memory_map(values->kernel, KERNEL_MEMORY_PAGES), map, err = 0;
+	int pages = kernel__memory_pages(values->kernel), err;
+	int map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "pikos_values", sizeof(__u32),
+				 sizeof(struct wire_values), 1, &opts);
 
-	memory_values__close(values, target);
-	map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "pikos_values", sizeof(__u32),
-			     sizeof(struct wire_values), 1, &opts);
 	if (map < 0)
 		return -errno;
-	if (bpf_map_freeze(map) || bpf_map_update_elem(pages, &target, &map, BPF_ANY))
+	if (bpf_map_freeze(map) || bpf_map_update_elem(pages, &target, &map, BPF_ANY)) {
 		err = -errno;
-	if (!err) {
-		kernel__adopt_memory(values->kernel, tgid);
-		return map;
+		close(map);
+		return err;
 	}
-	close(map);
-	return err;
+	kernel__adopt_memory(values->kernel, tgid);
+	return map;
 }
 
 void memory_values__opened(struct memory_values *values, int fd)
@@ -77,17 +75,8 @@ void memory_values__opened(struct memory_values *values, int fd)
 
 void memory_values__close(struct memory_values *values, uint32_t target)
 {
-	struct kernel_memory_target known, none = {0};
-	int targets;
-
-	if (!values)
-		return;
-	targets = kernel__memory_map(values->kernel, KERNEL_MEMORY_TARGETS);
-	bpf_map_delete_elem(kernel__memory_map(values->kernel, KERNEL_MEMORY_PAGES), &target);
-	if (!bpf_map_lookup_elem(targets, &target, &known) && known.mm)
-		bpf_map_delete_elem(kernel__memory_map(values->kernel, KERNEL_MEMORY_MMS),
-				    &known.mm);
-	bpf_map_update_elem(targets, &target, &none, BPF_ANY);
+	if (values)
+		bpf_map_delete_elem(kernel__memory_pages(values->kernel), &target);
 }
 
 uint64_t memory_values__missed(const struct memory_values *values)
