@@ -20,7 +20,8 @@
 #include "bpf/state.bpf.h"
 #include "bpf/core_compat.bpf.h"
 
-#define MAX_THREAD_STATES 512 /* looked at, over all interpreters */
+#define MAX_INTERPRETERS  32
+#define MAX_THREAD_STATES 512 /* of each */
 #define STACKREF_TAG_BITS 7ULL
 
 #define FRAME_OWNED_BY_THREAD	 0
@@ -67,30 +68,71 @@ static __always_inline bool has_python(const struct wire_layout *layout, __u64 f
 	return owner < FRAME_OWNED_BY_NO_PYTHON || read_word(frame + layout->frame_previous);
 }
 
-/* @return the thread's state, one that has a frame before one that is about to have; 0: none */
+/* What a thread state is to the thread that looks, in the lowest bits of where the next one is. */
+#define STATE_RUNS  1ULL /* its own, with frames */
+#define STATE_IDLES 2ULL /* its own, without */
+#define STATE_GONE  4ULL /* none any more */
+#define STATE_BITS  7ULL
+
+/* A function of its own, or the verifier would look at each state anew. */
+__weak __u64 look_at_state(__u32 target, __u64 state, __u64 self)
+{
+	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
+	__u64 id, next;
+
+	if (!layout || !read_word_at(state + layout->thread_id, &id) ||
+	    !read_word_at(state + layout->thread_next, &next))
+		return STATE_GONE;
+	next &= ~STATE_BITS;
+	if (id != self)
+		return next;
+	return next | (has_python(layout, state_frame(layout, state)) ? STATE_RUNS : STATE_IDLES);
+}
+
+/* @return a state of the interpreter that is the thread's, with its bits; STATE_GONE; 0: none */
+__weak __u64 find_in_interpreter(__u32 target, __u64 interpreter, __u64 self)
+{
+	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
+	__u64 state, seen, idle = 0;
+
+	if (!layout)
+		return 0;
+	state = read_word(interpreter + layout->interpreter_threads_head) & ~STATE_BITS;
+	for (int i = 0; i < MAX_THREAD_STATES && state; i++) {
+		seen = look_at_state(target, state, self);
+		if (seen & (STATE_RUNS | STATE_GONE))
+			return (state & ~STATE_BITS) | (seen & STATE_BITS);
+		if (seen & STATE_IDLES)
+			idle = (state & ~STATE_BITS) | STATE_IDLES;
+		state = seen & ~STATE_BITS;
+	}
+	return idle;
+}
+
+/*
+ * Other threads make and free states while this one looks. A state that cannot be read has just
+ * been freed (the allocator writes where its links were): its interpreter is looked at once more.
+ * @return the thread's state, one that has a frame before one that is about to have; 0: none
+ */
 __weak __u64 find_thread_state(__u32 target, __u64 self)
 {
 	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
-	__u64 interpreter, state, other = 0;
+	__u64 interpreter, found, idle = 0;
 
 	if (!layout)
 		return 0;
 	interpreter = read_word(layout->runtime + layout->interpreters_head);
-	state = read_word(interpreter + layout->interpreter_threads_head);
-	for (int i = 0; i < MAX_THREAD_STATES && interpreter; i++) {
-		if (!state) {
-			interpreter = read_word(interpreter + layout->interpreter_next);
-			state = read_word(interpreter + layout->interpreter_threads_head);
-			continue;
-		}
-		if (read_word(state + layout->thread_id) == self) {
-			if (has_python(layout, state_frame(layout, state)))
-				return state;
-			other = other ? other : state;
-		}
-		state = read_word(state + layout->thread_next);
+	for (int i = 0; i < MAX_INTERPRETERS && interpreter; i++) {
+		found = find_in_interpreter(target, interpreter, self);
+		if (found & STATE_GONE)
+			found = find_in_interpreter(target, interpreter, self);
+		if (found & STATE_RUNS)
+			return found & ~STATE_BITS;
+		if (found & STATE_IDLES)
+			idle = found & ~STATE_BITS;
+		interpreter = read_word(interpreter + layout->interpreter_next);
 	}
-	return other;
+	return idle;
 }
 
 /* With several interpreters nothing is trusted: 0 is no interpreter. */

@@ -371,6 +371,21 @@ def case_threads():
     timer.join()
 
 
+def case_short_threads():
+    """States of threads come and go while each looks for its own."""
+    def work():
+        for _ in range(60):
+            each = threading.Thread(target=recursive, args=(1,))
+            each.start()
+            each.join()
+
+    workers = [threading.Thread(target=work) for _ in range(6)]
+    for each in workers:
+        each.start()
+    for each in workers:
+        each.join()
+
+
 # ---------------------------------------------------------------- interpreters
 
 SUBINTERPRETER = """
