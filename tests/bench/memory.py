@@ -108,7 +108,7 @@ def all_trials(end_to_end):
         "memory_mandelbrot": slowdown("mandelbrot"),
         "memory_fresh": slowdown("fresh", empty=counted),
         "memory_explained": explained,
-        "memory_smaps": end_to_end("smaps"),
+        "memory_smaps": end_to_end("ledger_"),
         "memory_frames": end_to_end("frames_"),
         "memory_allocations": end_to_end("allocations_"),
     }

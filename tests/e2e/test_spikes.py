@@ -81,7 +81,7 @@ def test_spike_memory(context):
         check(found[copy][2] > last, "the copy outlives the temporary", actual=said)
         check("; or by" not in said.partition(who)[2].partition("\n")[0], "it is known whose it is")
     said, _ = plot(records, context.path("picture.png"), "--over", "time")
-    lasted = re.search(rf"by legacy:{line} .*, ([\d.]+) s$", said, re.M)
+    lasted = re.search(rf"by legacy:{line} .*, ([\d.]+) s", said, re.M)
     equal(f"{(int(ours[last]['time']) - int(ours[first]['time'])) / 1e9:.6f}", lasted[1],
           "how long it lasted, seconds")
 
