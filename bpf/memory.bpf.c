@@ -235,6 +235,10 @@ struct place {
 	struct top_frame top;
 	__u64 callers;			  /* hash; with emit_stacks */
 	__u64 instruction, stack_pointer; /* of C; with emit_native */
+	__u32 target;			  /* index */
+	__u32 tid;
+	__u32 outside; /* WIRE_STACK_OUTSIDE: another process, or the kernel */
+	__u32 unused;
 };
 
 struct change {
@@ -246,15 +250,13 @@ struct change {
 };
 
 struct run {
-	__u32 busy;   /* being written to: an interrupt keeps away */
-	__u32 target; /* index */
-	__u32 tid;
+	__u32 busy;	 /* being written to: an interrupt keeps away */
 	__u32 flags;	 /* WIRE_STACK_* */
 	__u64 last_time; /* 0: there is none */
 	__u64 vms;
 	struct change changes[WIRE_N_COUNTERS];
 	__u64 rss;
-	struct place place;
+	struct place place, now; /* of the run; of the change that is looked at */
 	__u32 n_frames;
 	__u32 fault_in_kernel; /* the last fault on this CPU: on whose side... */
 	__u64 fault_address;   /* ...where */
@@ -292,8 +294,8 @@ static __noinline int flush(struct run *run)
 
 	if (!run || !run->last_time)
 		return 0;
-	memory.head.target = run->target;
-	memory.head.tid = run->tid;
+	memory.head.target = run->place.target;
+	memory.head.tid = run->place.tid;
 	memory.head.time = run->last_time;
 	memory.flags = run->flags;
 	memory.rss = run->rss;
@@ -386,9 +388,10 @@ static __always_inline void find_newest_state(__u32 index, struct place *place)
 }
 
 /* With several interpreters only a walk tells. */
-static __always_inline void find_place_by_walk(__u32 index, __u32 flags, struct place *place)
+static __always_inline void find_place_by_walk(struct place *place)
 {
-	struct thread_stack *stack = find_stack(index, &flags);
+	__u32 flags = 0;
+	struct thread_stack *stack = find_stack(place->target, &flags);
 
 	if (!stack)
 		return;
@@ -396,14 +399,17 @@ static __always_inline void find_place_by_walk(__u32 index, __u32 flags, struct 
 	place->top.instruction = (__u64)stack->frames[0].offset << 32 | stack->n_frames;
 }
 
-/* Where a thread is: as long as it is the same, so is its stack. */
-static __always_inline void find_place(__u32 index, __u32 flags, struct place *place)
+/* Who is where: as long as it is the same, so is the stack. */
+static __always_inline void find_place(struct place *place, __u32 index, const struct mm_struct *mm)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
 	struct thread_state *known;
 
 	__builtin_memset(place, 0, sizeof(*place));
-	if (flags & WIRE_STACK_OUTSIDE)
+	place->target = index;
+	place->tid = tid;
+	place->outside = actor_flags(mm, index);
+	if (place->outside)
 		return;
 	if (emit_native)
 		current_user_place(&place->instruction, &place->stack_pointer);
@@ -417,28 +423,26 @@ static __always_inline void find_place(__u32 index, __u32 flags, struct place *p
 	if (!known)
 		find_newest_state(index, place);
 	else if (!known->interpreter)
-		find_place_by_walk(index, flags, place);
+		find_place_by_walk(place);
 }
 
-static __always_inline bool is_at(const struct run *run, const struct place *place)
+static __always_inline bool has_moved(const struct run *run)
 {
-	return run->place.top.frame == place->top.frame && run->place.top.code == place->top.code &&
-	       run->place.top.instruction == place->top.instruction &&
-	       run->place.callers == place->callers &&
-	       run->place.instruction == place->instruction &&
-	       run->place.stack_pointer == place->stack_pointer;
+	const struct place *old = &run->place, *now = &run->now;
+
+	return old->tid != now->tid || old->target != now->target || old->outside != now->outside ||
+	       old->top.frame != now->top.frame || old->top.code != now->top.code ||
+	       old->top.instruction != now->top.instruction || old->callers != now->callers ||
+	       old->instruction != now->instruction || old->stack_pointer != now->stack_pointer;
 }
 
-static __always_inline void begin_run(void *ctx, struct run *run, const struct place *place,
-				      __u32 index, __u32 tid, __u32 flags)
+static __always_inline void begin_run(void *ctx, struct run *run)
 {
-	struct thread_stack *stack = find_stack(index, &flags);
+	__u32 flags = run->now.outside;
+	struct thread_stack *stack = find_stack(run->now.target, &flags);
 
-	flags |= finalizing(index);
-	run->place = *place;
-	run->target = index;
-	run->tid = tid;
-	run->flags = flags;
+	run->place = run->now;
+	run->flags = flags | finalizing(run->now.target);
 	run->n_frames = run->native.n = 0;
 	if (emit_native && !(flags & WIRE_STACK_OUTSIDE))
 		find_native(ctx, &run->native);
@@ -503,21 +507,16 @@ static __always_inline bool jumps(struct run *run, const struct change *change, 
 	return run->n_jumps++ < MAX_JUMPS;
 }
 
-static __always_inline void add_to_run(void *ctx, struct run *run, struct wire_memory_state *state,
-				       __u32 index, struct mm_struct *mm, __u32 member, __s64 pages)
+/* A function of its own: with the walk's the stack would be too small. */
+static __noinline int count_change(struct run *run, const struct wire_memory_state *state,
+				   __u32 member, __s64 pages)
 {
-	__u32 tid = bpf_get_current_pid_tgid();
-	struct change *change = &run->changes[member];
-	__u32 flags = actor_flags(mm, index);
 	__u64 now = bpf_ktime_get_ns();
-	struct place place;
+	struct change *change;
 
-	find_place(index, flags, &place);
-	if (run->last_time && (run->tid != tid || run->target != index || !is_at(run, &place) ||
-			       turns(change, pages) || jumps(run, change, pages)))
-		flush(run);
-	if (!run->last_time)
-		begin_run(ctx, run, &place, index, tid, flags);
+	if (!run || !state)
+		return 0;
+	change = &run->changes[member & (WIRE_N_COUNTERS - 1)];
 	if (!change->n_faults)
 		change->first_time = now;
 	change->n_faults++;
@@ -525,7 +524,20 @@ static __always_inline void add_to_run(void *ctx, struct run *run, struct wire_m
 	note_address(run, change, pages);
 	run->last_time = now;
 	run->rss = rss_of(state);
-	run->vms = mm->total_vm;
+	return 0;
+}
+
+static __always_inline void add_to_run(void *ctx, struct run *run,
+				       const struct wire_memory_state *state, __u32 member,
+				       __s64 pages)
+{
+	const struct change *change = &run->changes[member];
+
+	if (run->last_time && (has_moved(run) || turns(change, pages) || jumps(run, change, pages)))
+		flush(run);
+	if (!run->last_time)
+		begin_run(ctx, run);
+	count_change(run, state, member, pages);
 }
 
 /* @return the state of a watched mm */
@@ -572,7 +584,9 @@ static __always_inline int on_change(void *ctx, struct mm_struct *mm, __u32 memb
 		return 0; /* the next change on this CPU takes this one in */
 	pages = percpu ? change_percpu(state, index, member) : change_atomic(state, member);
 	__sync_fetch_and_add(&state->total[member], pages);
-	add_to_run(ctx, run, state, index, mm, member, pages);
+	find_place(&run->now, index, mm);
+	add_to_run(ctx, run, state, member, pages);
+	run->vms = mm->total_vm;
 	disown(run);
 	return 0;
 }
@@ -644,41 +658,54 @@ static __always_inline bool takes_pages(__u32 advice)
 	       advice == MADV_PAGEOUT || advice == MADV_DONTNEED_LOCKED;
 }
 
-static __always_inline bool fill_call(struct wire_memory *memory, struct wire_memory_state *state,
-				      struct pt_regs *regs, long number, long result)
+struct call {
+	long number, result;
+	__u32 index, flags; /* of the target; WIRE_STACK_* */
+};
+
+/* Whether it changes anything: brk says where the end is, also when it fails or is only asked. */
+static __always_inline bool is_change(const struct call *call, struct pt_regs *regs,
+				      const struct wire_memory_state *state)
+{
+	if (call->number == SYSCALL_BRK)
+		return call->result != state->brk;
+	return call->number != SYSCALL_MADVISE || takes_pages(syscall_third(regs));
+}
+
+static __always_inline void fill_call(struct wire_memory *memory, const struct call *call,
+				      struct pt_regs *regs, struct wire_memory_state *state)
 {
 	memory->address = syscall_first(regs);
 	memory->size = syscall_second(regs);
-	switch (number) {
+	switch (call->number) {
 	case SYSCALL_MMAP:
 		memory->head.type = WIRE_MMAP;
-		memory->address = result;
+		memory->address = call->result;
 		memory->prot = syscall_third(regs);
 		memory->map_flags = syscall_fourth(regs);
-		return true;
+		break;
 	case SYSCALL_MUNMAP:
 		memory->head.type = WIRE_MUNMAP;
-		return true;
+		break;
 	case SYSCALL_MREMAP:
 		memory->head.type = WIRE_MREMAP;
 		memory->old_address = syscall_first(regs);
 		memory->old_size = syscall_second(regs);
-		memory->address = result;
+		memory->address = call->result;
 		memory->size = syscall_third(regs);
 		memory->map_flags = syscall_fourth(regs);
-		return true;
-	case SYSCALL_BRK: /* says where the end is; one that fails or only asks leaves it there */
+		break;
+	case SYSCALL_BRK:
 		memory->head.type = WIRE_BRK;
 		memory->old_address = state->brk;
-		memory->address = state->brk = result;
+		memory->address = state->brk = call->result;
 		memory->size = 0;
-		return memory->address != memory->old_address;
+		break;
 	case SYSCALL_MADVISE:
 		memory->head.type = WIRE_MADVISE;
 		memory->prot = syscall_third(regs);
-		return takes_pages(memory->prot);
+		break;
 	}
-	return false;
 }
 
 static __always_inline int emit_with_native(void *ctx, struct wire_memory *memory,
@@ -755,38 +782,49 @@ static __always_inline __u64 call_begin(__u32 tid)
 	return time;
 }
 
-static __always_inline int on_call(void *ctx, struct pt_regs *regs, long number, long result)
+/* A function of its own: with the walk's the stack would be too small. */
+static __noinline int tell_call(void *ctx, struct pt_regs *regs, struct wire_memory_state *state,
+				const struct call *call, struct thread_stack *stack)
 {
 	struct mm_struct *mm = current_mm();
 	struct wire_memory memory = {};
-	struct wire_memory_state *state;
-	struct thread_stack *stack;
-	struct run *run;
-	__u32 index;
+	struct run *run = this_run();
 
-	if (!mm || (__u64)result >= (__u64)-MAX_ERROR)
+	if (!ctx || !regs || !state || !call || !mm)
 		return 0;
-	state = state_of(mm, &index);
-	if (!state || !fill_call(&memory, state, regs, number, result))
-		return 0;
-	memory.head.target = index;
+	fill_call(&memory, call, regs, state);
+	memory.head.target = call->index;
 	memory.head.tid = bpf_get_current_pid_tgid();
-	memory.flags = actor_flags(mm, index);
-	stack = find_stack(index, &memory.flags);
-	memory.flags |= finalizing(index);
+	memory.flags = call->flags;
 	memory.first_time = call_begin(memory.head.tid);
 	memory.rss = rss_of(state);
 	memory.vms = BPF_CORE_READ(mm, total_vm);
-	run = this_run();
-	if (run && run->tid == memory.head.tid && own(run)) {
+	if (run && run->place.tid == memory.head.tid && own(run)) {
 		flush(run);
 		disown(run);
 	}
 	memory.n_frames = stack ? stack->n_frames : 0;
 	if (emit_native)
 		return emit_with_native(ctx, &memory, stack);
-	emit(&memory, stack ? stack->frames : NULL, NULL);
-	return 0;
+	return emit(&memory, stack ? stack->frames : NULL, NULL);
+}
+
+static __always_inline int on_call(void *ctx, struct pt_regs *regs, long number, long result)
+{
+	struct call call = {.number = number, .result = result};
+	struct mm_struct *mm = current_mm();
+	struct wire_memory_state *state;
+	struct thread_stack *stack;
+
+	if (!mm || (__u64)result >= (__u64)-MAX_ERROR)
+		return 0;
+	state = state_of(mm, &call.index);
+	if (!state || !is_change(&call, regs, state))
+		return 0;
+	call.flags = actor_flags(mm, call.index);
+	stack = find_stack(call.index, &call.flags);
+	call.flags |= finalizing(call.index);
+	return tell_call(ctx, regs, state, &call, stack);
 }
 
 SEC("?tp_btf/sys_exit")

@@ -127,11 +127,32 @@ static __always_inline void see_counter(struct wire_memory_state *state, __u32 i
 
 /* ------------------------------------------------------------------ changes */
 
+__weak const volatile __u32 rss_batch = 32; /* a part that has grown to it is taken in */
+
+#define MAX_FAULT_PAGES 16 /* that one fault brings, but for huge pages */
+
+/*
+ * What the common count has grown by is this CPU's part and the change itself; if another CPU's
+ * part was taken in at the same moment, and is still to be accounted for there, a batch is too
+ * much.
+ */
+static __always_inline __s64 own_share(__s64 taken, __s64 part)
+{
+	__s64 change = taken - part;
+
+	for (int others = 1; others <= 3; others++)
+		if (change > others * (__s64)rss_batch &&
+		    change <= others * (__s64)rss_batch + MAX_FAULT_PAGES)
+			return taken - others * (__s64)rss_batch;
+	return taken;
+}
+
 /*
  * The common count has taken in this CPU's part, and perhaps another's: who finds it changed takes
- * it all, once.
+ * what is its, once.
+ * @param part what was in it before
  */
-static __always_inline __s64 take_count(struct wire_memory_state *state, __u32 member)
+static __always_inline __s64 take_count(struct wire_memory_state *state, __u32 member, __s64 part)
 {
 	for (int i = 0; i < 4; i++) {
 		__s64 seen = *(volatile __s64 *)&state->seen[member];
@@ -139,6 +160,7 @@ static __always_inline __s64 take_count(struct wire_memory_state *state, __u32 m
 
 		if (count == seen)
 			return 0;
+		count = seen + own_share(count - seen, part);
 		if (__sync_val_compare_and_swap(&state->seen[member], seen, count) == seen)
 			return count - seen;
 	}
@@ -151,16 +173,17 @@ static __always_inline __s64 change_percpu(struct wire_memory_state *state, __u3
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 	struct memory_parts *parts = parts_of(index, cpu);
-	__s64 change;
+	__s64 change, before;
 	__s32 part;
 
 	if (!parts)
 		return 0;
 	part = read_part(state->parts[member], cpu);
-	change = part - parts->seen[member];
+	before = parts->seen[member];
+	change = part - before;
 	parts->seen[member] = part;
 	if (!part)
-		change += take_count(state, member);
+		change += take_count(state, member, before);
 	return change;
 }
 

@@ -10,7 +10,7 @@ import signal
 import interpreters
 from harness import WORKLOADS, add_test, check, equal, test
 from records import FIELDS, read_csv
-from test_memory import need_exact_statm
+from test_memory import kernel_version, need_exact_statm
 
 PAGE = mmap.PAGESIZE
 CALLS = {"mmap", "munmap", "mremap", "brk", "madvise"}
@@ -44,7 +44,12 @@ def record(context, workload, *options):
 
 
 def has_addresses():
-    return os.uname().machine == "x86_64"
+    return os.uname().machine == "x86_64" and kernel_version() >= (5, 15)
+
+
+def late():
+    """Bytes that the kernel itself credits late: up to 64 faults of a thread before 6.2."""
+    return 64 * PAGE if kernel_version() < (6, 2) else 0
 
 
 def compare_calls(rows, wanted, functions):
@@ -70,8 +75,9 @@ def compare_interpreter(context, interpreter):
     functions = {function for _, function, _, _ in found["calls"]} | {"fail", "advise_nothing"}
     compare_calls(rows, found["calls"], functions)
     for kind, function, low, high in found["faults"]:
-        equal(faulted([row for row in rows if row["type"] == kind], function, low, high),
-              high - low, f"bytes of {kind} that {function} made resident")
+        got = faulted([row for row in rows if row["type"] == kind], function, low, high)
+        check(abs(got - (high - low)) <= late(),
+              f"bytes of {kind} that {function} made resident", high - low, got)
     wrong = {row["function"]: row["filename"] for row in rows
              if row["function"] in functions and not row["filename"].endswith("memory_calls.py")}
     check(not wrong, f"functions in other files: {wrong}")
@@ -118,9 +124,10 @@ def test_memory_threads(context):
                row["size"] > 0]
         got = sum(row["size"] for row in own)
         if function == "<native>":  # it has faults in its libraries, too
-            check(got >= high - low, f"bytes of {function}", high - low, got)
+            check(got >= high - low - late(), f"bytes of {function}", high - low, got)
             continue
-        check(abs(got - (high - low)) <= BATCH * PAGE, f"bytes of {function}", high - low, got)
+        check(abs(got - (high - low)) <= BATCH * PAGE + late(), f"bytes of {function}",
+              high - low, got)
         tids[function] = {row["tid"] for row in own}
         if has_addresses():
             check(all(low <= int(row["address"], 16) < high for row in own),
@@ -149,7 +156,7 @@ def test_memory_many_regions(context):
     with open("/proc/sys/vm/max_map_count") as stream:
         count = min(60000, int(stream.read()) - 2000)
     workload = context.workload("memory_calls.py", "regions", str(count))
-    rows, _, _ = record(context, workload, "--lossless", "--buffer-size", "64K")
+    rows, _, _ = record(context, workload, "--lossless", "--buffer-size", "512K")
     equal(sum(row["type"] == "mmap" and row["function"] == "regions" for row in rows), count + 1,
           "mappings")
 

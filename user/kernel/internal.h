@@ -33,6 +33,8 @@ void mappings__choose_programs(struct kernel *kernel, const struct kernel_config
 			       const bool *found);
 int mappings__size_maps(struct kernel *kernel, uint32_t n_targets);
 int mappings__fill(struct kernel *kernel);
+/* @return calls whose program did not run; a change of RSS is in the next one then */
+uint64_t mappings__missed(const struct kernel *kernel);
 /* Nothing made yet is fine. */
 void mappings__free(struct kernel *kernel);
 

@@ -503,5 +503,5 @@ uint64_t kernel__missed(const struct kernel *kernel)
 		missed += kernel__missed_by(kernel__program(kernel, i));
 	for (int i = KERNEL_ON_ALLOCATE; i <= KERNEL_ON_FREE; i++)
 		missed += kernel__missed_by(kernel__program(kernel, i));
-	return missed;
+	return missed + mappings__missed(kernel);
 }

@@ -14,6 +14,14 @@
 
 #define TICK_NS 10000000 /* of a CPU's time: what waits in the kernel waits for one */
 
+/* As the kernel computes percpu_counter_batch. */
+static uint32_t rss_batch(void)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return online > 16 ? 2 * online : 32;
+}
+
 void mappings__choose_programs(struct kernel *kernel, const struct kernel_config *config,
 			       const bool *found)
 {
@@ -23,6 +31,7 @@ void mappings__choose_programs(struct kernel *kernel, const struct kernel_config
 
 	bpf->rodata->emit_stacks = config->stacks;
 	bpf->rodata->emit_native = config->native;
+	bpf->rodata->rss_batch = rss_batch();
 	bpf->rodata->filter_jumps = bpf->rodata->emit_begins = config->ledger;
 	bpf_program__set_autoload(bpf->progs.begin_any_call, config->ledger && !has_call_exits);
 	bpf_program__set_autoload(bpf->progs.begin_munmap, config->ledger && has_call_exits);
@@ -178,6 +187,15 @@ struct kernel_memory kernel__memory(const struct kernel *kernel, uint32_t index)
 	for (int i = 0; i < WIRE_N_COUNTERS; i++)
 		memory.rss[i] = state->start[i] > 0 ? state->start[i] : 0;
 	return memory;
+}
+
+uint64_t mappings__missed(const struct kernel *kernel)
+{
+	const struct pikos_bpf *bpf = kernel->bpf;
+
+	return kernel__missed_by(bpf->progs.on_any_call) + kernel__missed_by(bpf->progs.on_mmap) +
+	       kernel__missed_by(bpf->progs.on_munmap) + kernel__missed_by(bpf->progs.on_mremap) +
+	       kernel__missed_by(bpf->progs.on_brk) + kernel__missed_by(bpf->progs.on_madvise);
 }
 
 void kernel__flush_mappings(struct kernel *kernel)
