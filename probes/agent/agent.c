@@ -263,17 +263,22 @@ static void leave_python(void)
  * a child forked meanwhile would wait for it for ever (3.12 and older use it before they make it
  * anew). So it is taken under a lock that before_fork takes, too, or with the GIL. From 3.13 on
  * whoever forks has the list: then nobody may wait for it with a lock that before_fork takes.
+ *
+ * The lock is nobody else's: memory for the state may come by an allocator that asks for the GIL
+ * itself (tracemalloc's, until 3.12), which who appends has.
  */
+static struct lock newcomer;
+
 static bool take_gil(void)
 {
 	bool locks = !compat_fork_locks_threads(py.minor);
 	void *thread;
 
 	if (locks)
-		lock__take(&buffer.lock);
+		lock__take(&newcomer);
 	thread = py.PyThreadState_New(py.PyInterpreterState_Main());
 	if (locks)
-		lock__release(&buffer.lock);
+		lock__release(&newcomer);
 	if (thread)
 		py.PyEval_AcquireThread(thread);
 	return thread;
@@ -445,6 +450,16 @@ __attribute__((destructor)) static void on_process_end(void)
 		buffer__flush();
 }
 
+#define NEWCOMER_MAY_TAKE 50000000 /* ns; then it waits for the GIL that the forking thread has */
+
+static void hold_newcomer(void)
+{
+	uint64_t start = system__now();
+
+	while (!lock__try(&newcomer) && system__now() - start < NEWCOMER_MAY_TAKE)
+		system__yield();
+}
+
 static uintptr_t forking; /* who has taken the buffer's lock for a fork: thread_pointer() */
 
 static void before_fork(void)
@@ -455,6 +470,7 @@ static void before_fork(void)
 		return;
 	if (!lock__is_mine(&buffer.lock))
 		buffer__flush();
+	hold_newcomer();
 	if (buffer__hold())
 		forking = thread_pointer();
 	errno = saved;
@@ -462,6 +478,8 @@ static void before_fork(void)
 
 static void parent_forked(void)
 {
+	if (lock__is_mine(&newcomer))
+		lock__release(&newcomer);
 	/* Another thread may fork at the same time, with C code of its own. */
 	if (!lock__is_mine(&buffer.lock) || forking != thread_pointer())
 		return;
@@ -475,6 +493,7 @@ static void child_forked(void)
 
 	session.helper = 0;
 	session.helper_is_in_python = false;
+	lock__release(&newcomer);
 	allocations__switch(false);
 	memset(&away, 0, sizeof(away));
 	if (state() != SESSION_IDLE) {

@@ -13,6 +13,7 @@ import re
 import sys
 import threading
 import time
+import tracemalloc
 
 import stage
 
@@ -110,7 +111,25 @@ def way_unhandled():
     threading.excepthook = hook
 
 
-WAYS = [name[4:] for name in globals() if name.startswith("way_")]
+def way_tracemalloc():
+    """Puts allocators in front of those that are there, and takes them out again."""
+    tracemalloc.start()
+    way_lists()
+    tracemalloc.stop()
+    way_bytes()
+
+
+def way_without_gil():
+    """ctypes.CDLL lets the GIL go around a call."""
+    library = ctypes.CDLL(None)
+    library.PyMem_RawMalloc.restype = ctypes.c_void_p
+    blocks = [library.PyMem_RawMalloc(ctypes.c_size_t(2000 + n)) for n in range(40)]
+    for block in blocks:
+        library.PyMem_RawFree(ctypes.c_void_p(block))
+
+
+# tracemalloc allocates for what the tracer allocates, which is none of the program's.
+WAYS = [name[4:] for name in globals() if name.startswith("way_") and name != "way_tracemalloc"]
 
 
 def run(ways):
