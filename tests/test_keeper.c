@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -312,6 +313,53 @@ static void test_attach_fails(void **state)
 	keeper__free(keeper);
 }
 
+/* A file that is mapped, and gone; the gap in front of it; what has no file; and nobody. */
+static void test_mapping(void **state)
+{
+	char path[] = "/tmp/test_keeper.XXXXXX", byte = 'x', got = 0;
+	int file = mkstemp(path);
+	const size_t page = 4096;
+	struct keeper_mapping found, gap;
+	struct keeper *keeper;
+	pid_t child;
+	char *area;
+
+	(void)state;
+	need_kernel();
+	assert_int_equal(pwrite(file, &byte, 1, page), 1);
+	area = mmap(NULL, 4 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_true(mmap(area + 2 * page, page, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED,
+			 file, page) != MAP_FAILED);
+	unlink(path);
+	close(file);
+	child = fork();
+	if (!child)
+		_exit(pause());
+	keeper = start_keeper();
+	assert_int_equal(keeper__mapping(keeper, 0, 1, &found), -ESRCH);
+	assert_int_equal(keeper__mapping(keeper, WIRE_MAX_TARGETS, 1, &found), -EINVAL);
+	assert_int_equal(keeper__know(keeper, 0, child), 0);
+	assert_int_equal(keeper__mapping(keeper, 0, (uintptr_t)area + 2 * page + 5, &found), 0);
+	assert_false(found.is_gap);
+	assert_int_equal(found.start, (uintptr_t)area + 2 * page);
+	assert_int_equal(found.end, found.start + page);
+	assert_int_equal(found.offset, page);
+	assert_non_null(strstr(found.name, "(deleted)"));
+	assert_null(strchr(found.name, '/'));
+	assert_int_equal(pread(found.fd, &got, 1, page), 1);
+	assert_int_equal(got, 'x');
+	close(found.fd);
+	assert_int_equal(keeper__mapping(keeper, 0, (uintptr_t)area + page, &gap), 0);
+	assert_true(gap.is_gap && gap.fd < 0);
+	assert_int_equal(gap.end, found.start);
+	assert_true(gap.start <= (uintptr_t)area + page);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	assert_int_equal(keeper__mapping(keeper, 0, found.start, &found), -ESRCH);
+	keeper__free(keeper);
+	munmap(area, 4 * page);
+}
+
 /* Requests that no loader of ours makes. */
 static void test_unknown_verb(void **state)
 {
@@ -484,6 +532,7 @@ int main(void)
 		cmocka_unit_test(test_drop_without_rights),
 		KEEPER(test_start_and_end),
 		KEEPER(test_attach_fails),
+		KEEPER(test_mapping),
 		KEEPER(test_unknown_verb),
 		KEEPER(test_loader_dies),
 		KEEPER(test_keeper_dies),
