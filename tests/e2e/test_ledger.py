@@ -193,25 +193,47 @@ def test_ledger_attach(context):
     attach_and_compare(context, interpreters.of_version(3, 11))
 
 
-@test()
-def test_ledger_run(context):
-    """From the first instruction on: the start is what the exec mapped."""
+def run_and_compare(context, steps, announced, **env):
     workload = harness.Workload(
         context, [context.program, "memory", "--summary", "-v", "-o", context.path("records.csv"),
-                  "--", DEBIAN, SCRIPT, *STEPS],
-        env={**context.environment(), **MALLOC})
+                  "--", DEBIAN, SCRIPT, *steps], env={**context.environment(), **MALLOC, **env})
     context.workloads.append(workload)
-    step_through(workload, len(STEPS))
+    for text in announced:
+        workload.ready(text)
+        workload.go()
+    workload.ready("done")
     after = smaps(workload.target)
     workload.go()
     workload.wait()
     summary = last(context)
     check_against_smaps(summary, None, after)
+    return summary, workload.errors()
+
+
+@test()
+def test_ledger_run(context):
+    """From the first instruction on: the start is what the exec mapped."""
+    summary, said = run_and_compare(context, STEPS, [f"step {i}" for i in range(len(STEPS))])
     check_lines(context, summary)
     check(summary.total("<startup>")["mapped"] > 0, "no startup")
     check(summary.share() >= 95, f"only {summary.share():.1f} % explained")
-    check("lines explain" in workload.errors(), "the share is not said", None, workload.errors())
+    check("lines explain" in said, "the share is not said", None, said)
     context.note(f"{summary.share():.1f} % explained")
+
+
+@test()
+def test_ledger_exec(context):
+    """The summary goes on with the new program; of the old one nothing is left."""
+    summary, _ = run_and_compare(context, ["exec_again"], ["step 0"] * 2, LEDGER_EXEC="1")
+    row = summary.line(marked("before the exec"))
+    equal([row["mapped"] // (20 * MB), row["stillMapped"] // (20 * MB)], [2, 1],
+          "times 20 MB mapped and held")
+
+
+@test()
+def test_ledger_fork(context):
+    summary, _ = run_and_compare(context, ["forks"], ["step 0"])
+    equal(summary.line(marked("of the child"))["mapped"], 0, "bytes that the child mapped")
 
 
 @test()

@@ -26,6 +26,8 @@
 #define N_RECENTS    256
 #define N_THREADS    1024
 #define MAX_UNPLACED (64u << 10)
+#define MIN_NODES    4096 /* of the stacks */
+#define MIN_TEXT     (1u << 20)
 #define MAX_FRAMES   (WIRE_MAX_FRAMES + 1)
 #define PAGE_MASK    4095ull
 /* What one fault may bring in around its page: neighbours of a file's, a huge page. */
@@ -85,6 +87,11 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static uint64_t most(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static uint64_t whole_pages(uint64_t bytes)
 {
 	return (bytes + PAGE_MASK) & ~PAGE_MASK;
@@ -101,7 +108,8 @@ struct ledger *ledger__new(uint32_t max_ranges)
 		return NULL;
 	if (!max_ranges)
 		max_ranges = LEDGER_MAX_RANGES;
-	ledger->stacks = stacks__new(0, 0);
+	ledger->stacks = stacks__new(most(max_ranges / 2, MIN_NODES),
+				     most((size_t)max_ranges * 32, MIN_TEXT));
 	ledger->mapped = intervals__new(max_ranges);
 	made = ledger->stacks && ledger->mapped;
 	for (int i = 0; i < N_LANES; i++) {

@@ -29,7 +29,11 @@
 
 struct ledger;
 
-/* @param max_ranges 0: LEDGER_MAX_RANGES @return NULL and errno */
+/*
+ * @param max_ranges 0: LEDGER_MAX_RANGES; half as many stacks are kept, with 32 bytes of names for
+ * each range
+ * @return NULL and errno
+ */
 struct ledger *ledger__new(uint32_t max_ranges);
 /* NULL is fine. */
 void ledger__free(struct ledger *ledger);
