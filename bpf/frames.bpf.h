@@ -18,6 +18,10 @@
  * WIRE_MAX_FRAMES steps at most. A cycle is found by comparing each frame with the one at the last
  * power of two; one that is too long to be found that way is WIRE_STACK_CUT like any deep stack.
  *
+ * The instruction is the one that the interpreter has written down. In a call into C it is the
+ * call's. From 3.13 on instructions that cannot call anything do not write it: a page that such a
+ * one touches is credited to the last one that did, of the same frame.
+ *
  * Memory that is not resident cannot be read here. A frame whose code cannot be told has code 0 and
  * the walk goes on; a table of lines that cannot be read is tried again each time.
  */

@@ -209,3 +209,16 @@ def test_frames_stripped(context):
                 env=context.environment(PYTHONHOME="/usr"))
     rows = mapped(context.path("records.csv"))[12345 * 4096]
     equal([row["stack"] for row in rows], ["<string>:<module>:3"], "the stack")
+
+
+@test(vm=True)
+def test_frames_are_all_known(context):
+    """From the first instruction on: what a stack needs has come before it, on every CPU."""
+    tracer = context.run("memory", "-v", "--stacks", "-o", context.path("records.csv"), *BIG, "--",
+                         context.python, "-c", "import asyncio, decimal, json, unittest")
+    with open(context.path("records.csv"), encoding="utf-8", newline="") as stream:
+        stacks = [row["stack"] for row in csv.DictReader(stream)]
+    check(sum(";" in stack for stack in stacks) > 300, "hardly a stack: proves nothing")
+    equal([stack for stack in stacks if "<un" in stack], [], "stacks that are not known")
+    check("could not be read" not in tracer.errors(), "frames could not be read")
+    context.note(f"{len(stacks)} stacks")
