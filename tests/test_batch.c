@@ -237,6 +237,108 @@ static void test_functions(void **state)
 	assert_true(pikos_recorder__list_get(recorder, 4)->is_return);
 }
 
+static void detailed(uint32_t code, int32_t line, const struct wire_detail *detail)
+{
+	struct wire_slot *to = slot(WIRE_SLOT_DETAILED, code, line, 0);
+
+	batch.head.n_slots += 2;
+	batch.head.n_events++;
+	memcpy(to + 1, detail, sizeof(*detail));
+}
+
+static void allocation(uint32_t type_, uint64_t address, uint64_t size)
+{
+	const struct wire_detail detail = {type_, 2, 20, 3, address, size};
+
+	detailed(1, 10, &detail);
+}
+
+static void test_allocations(void **state)
+{
+	const struct wire_detail native = {WIRE_CALLOC, WIRE_NO_CODE, -1, 0, 64, 5};
+
+	(void)state;
+	start("allocations", "+tid"); /* which it has */
+	batch.head.tid = 7;
+	define(1, "f");
+	define(2, "g");
+	allocation(WIRE_CALL, 0, 0);
+	allocation(WIRE_MALLOC, 16, 100);
+	allocation(WIRE_REALLOC_FREE, 16, 0);
+	allocation(WIRE_REALLOC, 32, 200);
+	allocation(WIRE_FREE, 32, 0);
+	allocation(WIRE_FREE, 48, 0); /* of before */
+	detailed(WIRE_NO_CODE, -1, &native);
+	detailed(WIRE_UNKNOWN_CODE, -1, &native);
+	send();
+	assert_totals(8, 0, 0);
+	assert_int_equal(type.n_fields, 13);
+	assert_int(0, "event", 1);
+	assert_int(1, "event", 1000);
+	assert_int(1, "value1", 16);
+	assert_int(1, "value2", 100);
+	assert_int(1, "lineno", 10);
+	assert_int(1, "from_line", 20);
+	assert_int(1, "depth", 3);
+	assert_int(1, "tid", 7);
+	assert_text(1, "name", "f");
+	assert_text(1, "mod", FILE_NAME);
+	assert_text(1, "from_name", "g");
+	assert_int(2, "event", 1004);
+	assert_int(2, "value2", -100);
+	assert_int(3, "event", 1002);
+	assert_int(4, "event", 1003);
+	assert_int(4, "value2", -200);
+	assert_int(5, "value2", 0);
+	assert_int(6, "event", 1001);
+	assert_text(6, "name", "<native>");
+	assert_text(6, "from_name", "");
+	assert_text(7, "name", "<unknown>");
+}
+
+/* A size that may be another block's is not told; the lost have a row like the others. */
+static void test_allocations_after_a_loss(void **state)
+{
+	(void)state;
+	start("allocations", NULL);
+	define(1, "f");
+	allocation(WIRE_MALLOC, 16, 100);
+	send();
+	batch.head.lost[WIRE_BUFFER_FULL] = 4;
+	allocation(WIRE_FREE, 16, 0);
+	send();
+	assert_totals(2, 0, 4);
+	assert_int(1, "event", 0);
+	assert_int(1, "value2", 4);
+	assert_text(1, "mod", "buffer full");
+	assert_int(2, "value2", 0);
+	assert_text(2, "from_name", "<unknown>"); /* never defined */
+}
+
+static void test_forged_details(void **state)
+{
+	const struct wire_detail lines = {.type = WIRE_LINE}, huge = {.type = UINT32_MAX};
+
+	(void)state;
+	start("allocations", NULL);
+	define(1, "f");
+	event(CALL, 1, 1); /* without details */
+	detailed(1, 1, &lines);
+	detailed(1, 1, &huge);
+	detailed(77, 1, &(struct wire_detail){.type = WIRE_FREE}); /* not defined */
+	event(WIRE_SLOT_DETAILED, 1, 1);			   /* cut off */
+	send();
+	assert_totals(0, 0, 5);
+	assert_int_equal(lost_for("unreadable batch"), 4);
+	stop(NULL);
+	start("functions", NULL);
+	define(1, "f");
+	allocation(WIRE_MALLOC, 16, 100); /* of a monitor that it is not */
+	event(CALL, 1, 1);
+	send();
+	assert_totals(1, 0, 1);
+}
+
 static void test_ids_last(void **state)
 {
 	(void)state;
@@ -862,6 +964,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_functions),
+		TEST(test_allocations),
+		TEST(test_allocations_after_a_loss),
+		TEST(test_forged_details),
 		TEST(test_ids_last),
 		TEST(test_several_targets),
 		TEST(test_memory),

@@ -6,6 +6,7 @@
 #include "recorder_support.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -69,6 +70,46 @@ static void writes_rows(void **state)
 	assert_string_equal(pikos_recorder__error(rec), "");
 	assert_int_equal(pikos_recorder__dropped(rec), 0);
 	finish(rec);
+	unlink(path);
+	free(path);
+}
+
+/* Readers that cut at `#` find one above the header only. */
+static void writes_a_comment(void **state)
+{
+	static const struct pikos_text odd = {"a#\"b", 4, 0}, plain = {"#", 1, PIKOS_TEXT_PLAIN};
+	char *path = temporary("comment.csv"), *data, *line;
+	const struct pikos_output out = {.path = path};
+	struct pikos_recorder *rec = pikos_recorder__csv(&out);
+	struct pikos_value values[PIKOS_MAX_FIELDS];
+	struct pikos_record_type table;
+	const struct pikos_record record = {.type = &table, .values = values};
+	int64_t offset;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(pikos_record_type__init(&table, "allocations", NULL), 0);
+	for (int i = 0; i < table.n_fields; i++) {
+		values[i] = (struct pikos_value){.kind = table.fields[i].kind, .i = -1};
+		if (table.fields[i].kind == PIKOS_TEXT)
+			values[i].s = i % 2 ? &odd : &plain;
+	}
+	assert_int_equal(pikos_recorder__prepare(rec, &table), 0);
+	assert_int_equal(pikos_recorder__record(rec, &record), 0);
+	assert_int_equal(pikos_recorder__flush(rec), 0);
+	data = slurp(path, &len);
+	assert_int_equal(sscanf(data,
+				"# pikos-trace allocations, times of CLOCK_MONOTONIC: "
+				"ns since 1970 = time + %" SCNd64,
+				&offset),
+			 1);
+	assert_true(offset == table.epoch_ns && offset > 0);
+	line = strstr(data, "\r\ntime,value1,");
+	assert_non_null(line);
+	assert_null(strchr(line, '#'));
+	assert_non_null(strstr(line, "\r\n-1,-1,-1,-1,\\x23,\"a\\x23\"\"b\",-1,"));
+	finish(rec);
+	free(data);
 	unlink(path);
 	free(path);
 }
@@ -491,6 +532,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(writes_rows),
+		cmocka_unit_test(writes_a_comment),
 		cmocka_unit_test(writes_every_integer),
 		cmocka_unit_test(round_trips_through_python),
 		cmocka_unit_test(refuses_delimiters),
