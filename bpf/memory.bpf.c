@@ -9,8 +9,8 @@
  * getppid() 1.4 times as long.
  *
  * Residency. tp_btf/rss_stat fires after each change of a counter; an empty program on it costs a
- * program that only touches fresh pages 2 %. Page-fault tracepoints cost the same and know neither
- * how much came nor what went, and exist on x86 only.
+ * program that only touches fresh pages 2 %. Page-fault tracepoints cost the same, know neither how
+ * much came nor what went, and exist on x86 only: there they add where it came.
  *
  * A record per fault would cost more than the fault. Faults of one thread at one place of its
  * Python are one run, and a run is one record. It waits in a slot of its CPU until another thread

@@ -56,6 +56,8 @@ static void test_with_probes(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_true(doctor->probes[i].is_ours && doctor->probes[i].fires);
 	for (int i = 0; i < doctor->n_monitors; i++) {
+		if (doctor->monitors[i].kernel)
+			continue;
 		assert_true(doctor->monitors[i].usdt && doctor->monitors[i].agent);
 		assert_string_equal(doctor__auto(&doctor->monitors[i], true), "usdt");
 		assert_string_equal(doctor__auto(&doctor->monitors[i], false), "usdt");
@@ -91,6 +93,11 @@ static void test_without_probes(void **state)
 	assert_string_equal(doctor->executable, file);
 	assert_true(doctor->can_load);
 	for (int i = 0; i < doctor->n_monitors; i++) {
+		if (doctor->monitors[i].kernel) {
+			assert_string_equal(doctor->monitors[i].name, "memory");
+			assert_string_equal(doctor__auto(&doctor->monitors[i], true), "kernel");
+			continue;
+		}
 		assert_false(doctor->monitors[i].usdt);
 		assert_null(doctor__auto(&doctor->monitors[i], true));
 		assert_string_equal(doctor__auto(&doctor->monitors[i], false), "agent");

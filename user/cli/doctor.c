@@ -227,10 +227,14 @@ static int find_monitors(struct doctor *doctor)
 		const char *name = options__monitors[i].name;
 		bool lines = !strncmp(name, "line", strlen("line"));
 
+		bool kernel = !strcmp(name, "memory");
+
 		doctor->monitors[i] = (struct doctor_monitor){
 			.name = name,
-			.usdt = !interpreter__check(doctor->in, usdt__needs(lines, false), NULL),
-			.agent = doctor->can_load,
+			.kernel = kernel,
+			.usdt = !kernel &&
+				!interpreter__check(doctor->in, usdt__needs(lines, false), NULL),
+			.agent = !kernel && doctor->can_load,
 		};
 	}
 	doctor->n_monitors = n;
@@ -239,6 +243,8 @@ static int find_monitors(struct doctor *doctor)
 
 const char *doctor__auto(const struct doctor_monitor *monitor, bool attach)
 {
+	if (monitor->kernel)
+		return "kernel";
 	if (monitor->usdt)
 		return "usdt";
 	return monitor->agent && !attach ? "agent" : NULL;

@@ -26,8 +26,9 @@ struct doctor_probe {
 
 struct doctor_monitor {
 	const char *name;
-	bool usdt;  /* the built-in probes serve it */
-	bool agent; /* the agent would */
+	bool usdt;   /* the built-in probes serve it */
+	bool agent;  /* the agent would */
+	bool kernel; /* neither is needed: the kernel sees it all */
 };
 
 /* What the agent would give that the built-in probes here do not. */

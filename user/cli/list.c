@@ -114,7 +114,8 @@ static void write_monitors(FILE *out, const struct doctor *doctor)
 
 		fprintf(out, "%-26s %-10s %-9s %s\n", monitor->name, monitor->usdt ? "yes" : "no",
 			monitor->agent ? "yes" : "no",
-			!source ? monitor->agent ? "none: say --source agent" : "none"
+			!source		  ? monitor->agent ? "none: say --source agent" : "none"
+			: monitor->kernel ? "the kernel"
 			: !strcmp(source, "usdt") ? "the built-in probes"
 						  : "the agent");
 	}

@@ -81,6 +81,8 @@ static int append(struct cell_text *cell, const char *bytes, size_t len)
 {
 	size_t need = cell->text.len + len;
 
+	if (!len)
+		return 0;
 	if (need > cell->capacity) {
 		char *grown = realloc(cell->bytes, 2 * need);
 
