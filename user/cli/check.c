@@ -469,10 +469,20 @@ static int set_domains(struct options_parser *parser)
 {
 	static const char *const names[N_DOMAINS] = {
 		[DOMAIN_RAW] = "raw", [DOMAIN_MEM] = "mem", [DOMAIN_OBJ] = "obj"};
-	const char *list = parser->options->domain_names;
+	const struct options *options = parser->options;
+	const char *list = options->domain_names;
 
+	if (is_allocations(options) && options->transport == TRANSPORT_PERFBUF)
+		return parser__usage(
+			parser, "leave --transport to auto",
+			"cannot use '--transport perfbuf': the monitor is allocations");
 	if (!list)
 		return 0;
+	if (is_allocations(options) && options->source != SOURCE_AGENT &&
+	    (options->source == SOURCE_USDT || (!options->argv && options->c_calls != C_CALLS_ON)))
+		return parser__usage(parser,
+				     "--source agent hooks the allocators of Python themselves",
+				     "cannot use '--domains': libc, which is the source, has none");
 	if (!is_allocations(parser->options))
 		return parser__usage(parser, "it goes with allocations",
 				     "cannot use '--domains': the monitor is %s",
