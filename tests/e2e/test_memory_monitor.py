@@ -146,8 +146,8 @@ def test_memory_children(context):
     found = workload.peek()
     compare_calls(rows, found["calls"], {"map_odd"})
     (_, function, low, high), = found["faults"]
-    equal(sum(row["size"] for row in rows if row["function"] == function and row["type"] == "anon"),
-          high - low, "bytes that the parent has touched")
+    got = sum(row["size"] for row in rows if row["function"] == function and row["type"] == "anon")
+    check(abs(got - (high - low)) <= late(), "bytes that the parent has touched", high - low, got)
 
 
 @test()
