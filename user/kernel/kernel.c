@@ -84,9 +84,12 @@ static void choose_programs(struct kernel *kernel, const struct kernel_config *c
 			    const bool *found)
 {
 	struct pikos_bpf *bpf = kernel->bpf;
+	bool functions = !config->lines && !config->mappings;
 
-	bpf_program__set_autoload(bpf->progs.on_entry, !config->lines && !config->mappings);
-	bpf_program__set_autoload(bpf->progs.on_return, !config->lines && !config->mappings);
+	bpf_program__set_autoload(bpf->progs.on_entry, functions && !config->libc);
+	bpf_program__set_autoload(bpf->progs.on_return, functions && !config->libc);
+	bpf_program__set_autoload(bpf->progs.on_entry_in_detail, functions && config->libc);
+	bpf_program__set_autoload(bpf->progs.on_return_in_detail, functions && config->libc);
 	bpf_program__set_autoload(bpf->progs.on_line, config->lines);
 	bpf_program__set_autoload(bpf->progs.on_return_of_script,
 				  config->lines && config->window_script);
@@ -329,19 +332,22 @@ int kernel__alerts_fd(const struct kernel *kernel)
 
 struct bpf_program *kernel__program(const struct kernel *kernel, enum kernel_program program)
 {
+	const struct pikos_bpf *bpf = kernel->bpf;
+	bool in_detail = bpf->rodata->emit_details;
 	struct bpf_program *const programs[N_KERNEL_PROGRAMS] = {
-		[KERNEL_ON_ENTRY] = kernel->bpf->progs.on_entry,
-		[KERNEL_ON_RETURN] = kernel->bpf->progs.on_return,
-		[KERNEL_ON_LINE] = kernel->bpf->progs.on_line,
-		[KERNEL_ON_RETURN_OF_SCRIPT] = kernel->bpf->progs.on_return_of_script,
-		[KERNEL_ON_NOTHING] = kernel->bpf->progs.on_nothing,
-		[KERNEL_ON_REGION_ENTER] = kernel->bpf->progs.on_region_enter,
-		[KERNEL_ON_REGION_LEAVE] = kernel->bpf->progs.on_region_leave,
-		[KERNEL_ON_BATCH] = kernel->bpf->progs.on_batch,
-		[KERNEL_ON_ALLOCATE] = kernel->bpf->progs.on_allocate,
-		[KERNEL_ON_ALLOCATED] = kernel->bpf->progs.on_allocated,
-		[KERNEL_ON_FREE] = kernel->bpf->progs.on_free,
-		[KERNEL_ON_START] = kernel->bpf->progs.on_start,
+		[KERNEL_ON_ENTRY] = in_detail ? bpf->progs.on_entry_in_detail : bpf->progs.on_entry,
+		[KERNEL_ON_RETURN] =
+			in_detail ? bpf->progs.on_return_in_detail : bpf->progs.on_return,
+		[KERNEL_ON_LINE] = bpf->progs.on_line,
+		[KERNEL_ON_RETURN_OF_SCRIPT] = bpf->progs.on_return_of_script,
+		[KERNEL_ON_NOTHING] = bpf->progs.on_nothing,
+		[KERNEL_ON_REGION_ENTER] = bpf->progs.on_region_enter,
+		[KERNEL_ON_REGION_LEAVE] = bpf->progs.on_region_leave,
+		[KERNEL_ON_BATCH] = bpf->progs.on_batch,
+		[KERNEL_ON_ALLOCATE] = bpf->progs.on_allocate,
+		[KERNEL_ON_ALLOCATED] = bpf->progs.on_allocated,
+		[KERNEL_ON_FREE] = bpf->progs.on_free,
+		[KERNEL_ON_START] = bpf->progs.on_start,
 	};
 
 	return programs[program];
