@@ -113,7 +113,7 @@ def register():
 register()
 
 
-@test(vm=True)
+@test()
 def test_frames_qualified(context):
     compare_stacks(context, interpreters.of_version(3, 11), "--qualified")
 

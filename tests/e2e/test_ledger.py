@@ -191,7 +191,7 @@ def register():
 register()
 
 
-@test(vm=True)
+@test()
 def test_ledger_attach(context):
     attach_and_compare(context, interpreters.of_version(3, 11))
 
@@ -264,7 +264,7 @@ def test_ledger_two_processes(context):
 # ------------------------------------------------------------------ shares
 
 
-@test(vm=True)
+@test()
 def test_ledger_share_pure(context):
     share(context, ["lists"])
 

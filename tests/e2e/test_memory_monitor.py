@@ -92,7 +92,7 @@ for each in interpreters.known():
              compare_interpreter(context, each))
 
 
-@test(vm=True)
+@test()
 def test_memory_calls(context):
     compare_interpreter(context, next(each for each in interpreters.known()
                                       if each.outside == os.path.realpath(context.python)))
@@ -113,7 +113,7 @@ def test_memory_sum_is_statm(context):
         equal((rows[-1]["RSS"], rows[-1]["VMS"]), after, f"RSS and VMS at the end ({mode})")
 
 
-@test(vm=True)
+@test()
 def test_memory_threads(context):
     """What threads do at once is theirs; one that runs no Python is <native>."""
     workload = context.workload("memory_calls.py", "threads")
