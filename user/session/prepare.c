@@ -142,6 +142,11 @@ static void explain_load(int err, const struct kernel_error *error)
 		log_hint("%s", *error->hint ? error->hint : "see pikos-trace --features");
 		return;
 	}
+	if (err == -E2BIG && *error->text) {
+		log_cannot("load", "the BPF programs", "this kernel's verifier gives up on them");
+		log_hint("a newer kernel takes them, or a monitor that asks for less");
+		return;
+	}
 	log_cannot("load", "the BPF programs", error_words(err));
 	if (*error->text)
 		log_hint("%s", error->text);
