@@ -4,7 +4,7 @@
 import os
 import signal
 
-from harness import check, equal, test, wait_for
+from harness import check, equal, process_state, test, wait_for
 from records import read_csv
 from test_agent_odd import AGENT, each_of_some
 
@@ -13,7 +13,7 @@ ROUNDS = 5
 TAIL = 100_000  # bytes, more than two rounds
 
 NAMES = """
-import sys
+import os, sys
 sys.path.insert(0, %r)
 import stage
 
@@ -29,7 +29,7 @@ def fill():
 
 stage.ready()
 stage.wait_go()
-for i in range(15000):
+for i in range(15000 * os.cpu_count()):  # there is a buffer for each CPU that it may move to
     fill()
 for function in functions:  # nobody has room for their names any more
     function()
@@ -60,6 +60,7 @@ def test_agent_names_after_losses(context):
         tracer = context.attach("functions", workload, *AGENT, "--no-c-calls", "--buffer-size",
                                 "256K")
         os.kill(tracer.process.pid, signal.SIGSTOP)
+        wait_for(lambda: process_state(tracer.process.pid) == "T", "the tracer's stop")
         workload.go()
         workload.ready("filled")
         os.kill(tracer.process.pid, signal.SIGCONT)
