@@ -7,7 +7,6 @@ The first byte after `tracemalloc` was given starts that, in front of what is th
 """
 
 import ctypes
-import os
 import sys
 import tracemalloc
 
@@ -40,8 +39,6 @@ def main():
         for _ in range(50):
             allocate(100000 + 8 * number)
         stage.ready(f"{number} {current():x}")
-        if number == 9:
-            os._exit(0)
 
 
 if __name__ == "__main__":
