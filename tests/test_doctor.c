@@ -56,7 +56,7 @@ static void test_with_probes(void **state)
 	for (int i = 0; i < 3; i++)
 		assert_true(doctor->probes[i].is_ours && doctor->probes[i].fires);
 	for (int i = 0; i < doctor->n_monitors; i++) {
-		if (doctor->monitors[i].kernel)
+		if (doctor->monitors[i].kernel || doctor->monitors[i].libc)
 			continue;
 		assert_true(doctor->monitors[i].usdt && doctor->monitors[i].agent);
 		assert_string_equal(doctor__auto(&doctor->monitors[i], true), "usdt");
@@ -99,7 +99,10 @@ static void test_without_probes(void **state)
 			continue;
 		}
 		assert_false(doctor->monitors[i].usdt);
-		assert_null(doctor__auto(&doctor->monitors[i], true));
+		if (doctor->monitors[i].libc)
+			assert_string_equal(doctor__auto(&doctor->monitors[i], true), "libc");
+		else
+			assert_null(doctor__auto(&doctor->monitors[i], true));
 		assert_string_equal(doctor__auto(&doctor->monitors[i], false), "agent");
 	}
 	assert_true(adds(doctor, "functions") && adds(doctor, "lines") &&

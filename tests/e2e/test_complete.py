@@ -201,7 +201,9 @@ def test_quiet(context):
     workload = context.workload("drive.py", "plain", "recursion")
     target = workload.ready()
     tracer = context.trace("functions", "-q", "-o", context.path("a.csv"), "-p", target)
-    wait_for(lambda: semaphores(target, context.python)["function__entry"], "the attach")
+    # All probes are on when the workload can end: else it ended while they were put in.
+    wait_for(lambda: all(semaphores(target, context.python)[name]
+                         for name in ("function__entry", "function__return")), "the attach")
     workload.go()
     workload.wait(0)
     tracer.wait(0)

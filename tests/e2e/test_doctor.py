@@ -22,6 +22,9 @@ os.read(int(os.environ["PIKOS_TEST_GO"]), 1)
 """
 
 
+OWN_SOURCES = {"memory": "kernel", "allocations": "libc"}  # what a running process is watched by
+
+
 def doctor(context, *arguments):
     return json.loads(context.run("--list", "--json", *arguments).output)
 
@@ -63,9 +66,12 @@ def compare_build(context, interpreter):
     equal([(each["usdt"], each["agent"]) for each in found["monitors"]],
           [(each["usdt"], each["agent"]) for each in of_file["monitors"]], "the monitors")
     for each in found["monitors"] + of_file["monitors"]:
-        equal(each["auto_attach"], "usdt" if each["usdt"] else None, "what auto takes with -p")
-        equal(each["auto_run"], "usdt" if each["usdt"] else "agent" if each["agent"] else None,
-              "what auto takes for a program")
+        own = OWN_SOURCES.get(each["name"])
+        check(not own or not each["usdt"], f"probes for {each['name']}")
+        equal(each["auto_attach"], own or ("usdt" if each["usdt"] else None),
+              f"what auto takes for {each['name']} with -p")
+        equal(each["auto_run"], own if own == "kernel" else "usdt" if each["usdt"] else
+              "agent" if each["agent"] else None, f"what auto takes for {each['name']} to run")
     workload.go()
     workload.wait(0)
 
@@ -134,7 +140,9 @@ def test_doctor_jit(context):
     equal(found["build"]["jit"], "on", "the JIT")
     equal({each["name"]: each["fires"] for each in found["probes"] if each["used"]},
           {"function__entry": False, "function__return": False, "line": False}, "what fires")
-    equal([(each["usdt"], each["agent"]) for each in found["monitors"]], [(False, True)] * 4,
+    equal({each["name"]: (each["usdt"], each["agent"]) for each in found["monitors"]},
+          {"functions": (False, True), "lines": (False, True), "function_memory": (False, True),
+           "line_memory": (False, True), "memory": (False, False), "allocations": (False, True)},
           "the monitors")
     workload.go()
     workload.wait(0)

@@ -302,8 +302,9 @@ def check_arrays(row, count, what):
     has made (pymalloc's arenas) are small."""
     size = 4 * MB + PAGE
     check(0 <= row["stillMapped"] - count * size <= 2 * MB, what, count * size, row["stillMapped"])
-    check(0 <= row["resident"] - count * 4 * MB <= 2 * MB, what + ", resident", count * 4 * MB,
-          row["resident"])
+    # A few pages of the last array may stand at the line that ran when a counter was folded.
+    check(-16 * PAGE <= row["resident"] - count * 4 * MB <= 2 * MB, what + ", resident",
+          count * 4 * MB, row["resident"])
 
 
 @test()

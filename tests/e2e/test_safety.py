@@ -480,9 +480,9 @@ def test_bad_usage(context):
 def test_bad_monitors_not_built(context):
     """What is not built yet is unknown, and absent from --help."""
     text = context.run("--help").output
-    for word in ("memory", "allocations", "profile", "line_profile"):
+    for word in ("profile", "line_profile"):
         context.run(word, "-p", os.getpid(), status=2)
-    for word in ("allocations", "line_profile", "--follow", "convert", "--all"):
+    for word in ("line_profile", "--follow", "convert", "--all"):
         check(word not in text, f"--help speaks of {word}", actual=text)
 
 

@@ -226,13 +226,14 @@ static int find_monitors(struct doctor *doctor)
 	for (int i = 0; i < n; i++) {
 		const char *name = options__monitors[i].name;
 		bool lines = !strncmp(name, "line", strlen("line"));
-
 		bool kernel = !strcmp(name, "memory");
+		bool libc = !strcmp(name, "allocations");
 
 		doctor->monitors[i] = (struct doctor_monitor){
 			.name = name,
 			.kernel = kernel,
-			.usdt = !kernel &&
+			.libc = libc,
+			.usdt = !kernel && !libc &&
 				!interpreter__check(doctor->in, usdt__needs(lines, false), NULL),
 			.agent = !kernel && doctor->can_load,
 		};
@@ -247,7 +248,9 @@ const char *doctor__auto(const struct doctor_monitor *monitor, bool attach)
 		return "kernel";
 	if (monitor->usdt)
 		return "usdt";
-	return monitor->agent && !attach ? "agent" : NULL;
+	if (monitor->agent && !attach)
+		return "agent";
+	return monitor->libc && attach ? "libc" : NULL;
 }
 
 static void add(struct doctor *doctor, const char *name, const char *words)

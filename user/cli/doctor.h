@@ -29,6 +29,7 @@ struct doctor_monitor {
 	bool usdt;   /* the built-in probes serve it */
 	bool agent;  /* the agent would */
 	bool kernel; /* neither is needed: the kernel sees it all */
+	bool libc;   /* a running process's is told by libc */
 };
 
 /* What the agent would give that the built-in probes here do not. */

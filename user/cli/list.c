@@ -117,6 +117,7 @@ static void write_monitors(FILE *out, const struct doctor *doctor)
 			!source		  ? monitor->agent ? "none: say --source agent" : "none"
 			: monitor->kernel ? "the kernel"
 			: !strcmp(source, "usdt") ? "the built-in probes"
+			: !strcmp(source, "libc") ? "libc's functions"
 						  : "the agent");
 	}
 }
