@@ -16,6 +16,10 @@ from records import check_complete, is_lost, parse_csv, read_csv
 CALLS = 60000 if harness.SLOW < 4 else 15000  # too many for a buffer of 64 KiB either way
 SEED = 20240229
 
+# A probe or a semaphore that stays makes a call 7 times as long or more; the machine's own speed may
+# change by 2 meanwhile.
+LEFT_BEHIND = 4
+
 
 def slow_trace(context, workload, *arguments, monitor="functions"):
     target = workload.ready()
@@ -588,7 +592,7 @@ def test_kill_9(context):
         workload.go()
         before, after = workload.result()
         context.note(f"{before:.0f} ns a call before, {after:.0f} after")
-        check(after < 2 * before, f"the target is slower after kill -9 {extra}", before, after)
+        check(after < LEFT_BEHIND * before, f"the target is slower after kill -9 {extra}", before, after)
         with open(path, "rb") as stream:
             data = stream.read()
         if not data:
@@ -618,7 +622,7 @@ def test_speed_after_detach(context):
     workload.go()
     before, after = workload.result()
     context.note(f"{before:.0f} ns a call before, {after:.0f} after")
-    check(after < 2 * before, "the target is slower after detaching", before, after)
+    check(after < LEFT_BEHIND * before, "the target is slower after detaching", before, after)
 
 
 NEXT_ID = {"prog": 11, "map": 12, "link": 31}  # commands of bpf(2), BPF_*_GET_NEXT_ID
