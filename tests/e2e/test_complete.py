@@ -170,7 +170,7 @@ def test_complete_lines(context):
           "index,<lost>,COUNT,REASON,", lost)
 
 
-@test(vm=True)
+@test()
 def test_strict(context):
     """--strict: 3 when something was lost, in run mode too; 0 when not."""
     _, summary, tracer = overflow(context, "--buffer-size", "64K", "--strict", status=3)

@@ -270,7 +270,7 @@ def test_memory_native(context):
     equal(stacks, {"memory_calls.py:unmap"}, "the innermost frame of the stack")
 
 
-@test(vm=True)
+@test()
 def test_memory_refusals(context):
     for options, words in (
             (("--focused-on", "f"), "cannot use '--focused-on': the monitor is memory"),

@@ -10,7 +10,7 @@ from records import cut, events, read_csv, same
 from test_oracle import BIG, oracle, oracle_sections
 
 
-@test(vm=True)
+@test()
 def test_two_processes(context):
     """-p A,B: pid leads, times are in order over both, each has its own exact sequence."""
     names = ["generators", "recursion"]

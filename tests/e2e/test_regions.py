@@ -98,7 +98,7 @@ def test_regions_attached_inside(context):
     same(recorded(context), tree("inside", "inside"), "records")
 
 
-@test(vm=True)
+@test()
 def test_regions_twice(context):
     """A region that was entered for one tracer and left after it is no region of the next."""
     script = context.write("twice.py", f"""

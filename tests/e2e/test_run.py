@@ -352,7 +352,7 @@ def test_run_python_in_another_pid(context):
     check("CPython" in tracer.errors(), "no line that no CPython came", actual=tracer.errors())
 
 
-@test(vm=True)
+@test()
 def test_run_not_found(context):
     tracer = context.run("functions", "--", "/no/such/program", status=127)
     check(tracer.errors().startswith("pikos-trace: cannot ") and
@@ -429,7 +429,7 @@ def test_run_signals_passed_on(context):
         check(read_csv(context.path("a.csv"), "functions"), "no records")
 
 
-@test(vm=True)
+@test()
 def test_run_signal_kills_program(context):
     """Without a handler it dies of it: 128 + 15."""
     script = context.write("plain.py", SIGNALLED.replace("signal.signal(number, handler)", "pass"))
@@ -518,7 +518,7 @@ def test_run_max_records(context):
     equal(len(read_csv(context.path("a.csv"), "functions")), 100, "the records")
 
 
-@test(vm=True)
+@test()
 def test_attach_max_records(context):
     """Attached, --max-records ends the tracer; the target runs on."""
     workload = context.workload(context.write("later.py", LATER))

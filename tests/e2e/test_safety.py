@@ -340,7 +340,7 @@ def no_pid():
     return next(pid for pid in range(maximum - 1, 1, -1) if not os.path.exists(f"/proc/{pid}"))
 
 
-@test(vm=True)
+@test()
 def test_bad_no_such_pid(context):
     pid = no_pid()
     one_line(context.run("functions", "-p", pid, status=1), "cannot", str(pid), "No such process")
@@ -353,7 +353,7 @@ def test_bad_pid_syntax(context):
         check(tracer.errors().startswith("pikos-trace: "), f"-p {text!r}", actual=tracer.errors())
 
 
-@test(vm=True)
+@test()
 def test_bad_not_a_python(context):
     sleeper = subprocess.Popen(["sleep", "1000"])
     context.cleanup(lambda: (sleeper.kill(), sleeper.wait()))

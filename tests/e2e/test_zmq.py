@@ -156,7 +156,7 @@ def run(context, encoding, case, monitor="functions", extra=()):
     return records
 
 
-@test(vm=True)
+@test()
 def test_zmq_json(context):
     records = run(context, "json", "generators")
     equal([record[0] for record in records], list(range(len(records))), "the index")
