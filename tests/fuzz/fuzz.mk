@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 10
 FUZZERS := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZED  := $(filter user/source/% user/focus/pysource.c user/symbols/lines.c user/monitor/text.c \
 	   user/process/% user/errors.c probes/%, \
-	   $(filter-out %/usdt.c %/agent.c %/agent_probes.c %/memory_values.c %/regions.c,$(LIB_SRC)))
+	   $(filter-out %/usdt.c %/agent.c %/agent_probes.c %/libc.c %/memory_values.c %/regions.c,$(LIB_SRC)))
 
 $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZED)
 	$(call say,FUZZ,$@)
