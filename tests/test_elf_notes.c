@@ -300,6 +300,38 @@ static void test_symbols(void **state)
 	close_notes(notes, fd);
 }
 
+static void test_sections(void **state)
+{
+	struct forged *f = *state;
+	struct elf_notes *notes;
+	int fd;
+
+	notes = open_notes(f, &fd);
+	assert_int_equal(elf_notes__find_section(notes, ".stapsdt.base"), FORGED_BASE);
+	assert_int_equal(elf_notes__find_section(notes, ".dynsym"), FORGED_DATA + 0x800);
+	assert_int_equal(elf_notes__find_section(notes, ".dynsy"), 0);
+	assert_int_equal(elf_notes__find_section(notes, ".PyRuntime"), 0);
+	close_notes(notes, fd);
+
+	/* Names that lie nowhere, or do not end. */
+	forged__shdr(f, FORGED_SH_BASE)->sh_name = UINT32_MAX;
+	memset(f->bytes + FORGED_NAMES + 16 * FORGED_SH_DYNSYM, 'x',
+	       FORGED_SIZE - FORGED_NAMES - 16 * FORGED_SH_DYNSYM -
+		       (FORGED_SIZE - FORGED_SECTIONS));
+	notes = open_notes(f, &fd);
+	assert_int_equal(elf_notes__find_section(notes, ".stapsdt.base"), 0);
+	assert_int_equal(elf_notes__find_section(notes, ".dynsym"), 0);
+	close_notes(notes, fd);
+	forged__shdr(f, FORGED_SH_NAMES)->sh_offset = UINT64_MAX - 8;
+	notes = open_notes(f, &fd);
+	assert_int_equal(elf_notes__find_section(notes, ".stapsdt.base"), 0);
+	close_notes(notes, fd);
+	f->ehdr.e_shstrndx = 60000;
+	notes = open_notes(f, &fd);
+	assert_int_equal(elf_notes__find_section(notes, ".stapsdt.base"), 0);
+	close_notes(notes, fd);
+}
+
 static void test_reading_by_address(void **state)
 {
 	struct forged *f = *state;
@@ -479,10 +511,10 @@ int main(void)
 		TEST(test_duplicates_are_one), TEST(test_unusable_semaphores),
 		TEST(test_too_many_probes),    TEST(test_note_sizes_that_lie),
 		TEST(test_without_sections),   TEST(test_symbols),
-		TEST(test_reading_by_address), TEST(test_load_bias),
-		TEST(test_headers_that_lie),   TEST(test_not_a_regular_file),
-		TEST(test_truncated_anywhere), TEST(test_too_long_notes),
-		TEST(test_sparse_giant),
+		TEST(test_sections),	       TEST(test_reading_by_address),
+		TEST(test_load_bias),	       TEST(test_headers_that_lie),
+		TEST(test_not_a_regular_file), TEST(test_truncated_anywhere),
+		TEST(test_too_long_notes),     TEST(test_sparse_giant),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,6 +217,48 @@ static void test_versions_from_strings(void **state)
 		       "its version of CPython is not to be found in the file");
 }
 
+/* Linked into a program that exports nothing: the section of _PyRuntime, and what is in it. */
+static struct forged *forge_linked(__u64 hex)
+{
+	struct forged *f = forged__new();
+
+	forged__set_section(f, FORGED_SH_BASE, SHT_PROGBITS, FORGED_DATA + 0xd00, 0x2d00, 0x100);
+	memcpy(f->bytes + FORGED_NAMES + 16 * FORGED_SH_BASE, ".PyRuntime", 11);
+	if (hex) {
+		memcpy(f->bytes + 0x2d00, "xdebugpy", 8);
+		memcpy(f->bytes + 0x2d08, &hex, sizeof(hex));
+	}
+	return f;
+}
+
+static void test_linked(void **state)
+{
+	struct interpreter *in;
+	struct forged *f;
+
+	(void)state;
+	in = open_forged(forge_linked(0x030d02f0), "/usr/bin/blender");
+	assert_int_equal(interpreter__info(in)->runtime_addr, FORGED_DATA + 0xd00);
+	assert_int_equal(interpreter__info(in)->code_type_addr, 0);
+	interpreter__free(in);
+	expect_version(forge_linked(0x030d02f0), "/usr/bin/blender", "CPython 3.13.2");
+	expect_version(forge_linked(UINT64_MAX), "/usr/bin/python3.13", "CPython 3.13");
+	expect_version(forge_linked(0), "/usr/bin/blender", "a CPython of unknown version");
+	/* Before 3.13 the text of the version; not where another one may be meant. */
+	f = forge_linked(0);
+	memcpy(f->bytes + 0xa80, "\0003.12.4", 8);
+	expect_version(f, "/usr/bin/blender", "CPython 3.12.4");
+	f = forge_linked(0);
+	memcpy(f->bytes + 0xa80, "\0003.12.4\0003.11.0", 15);
+	expect_version(f, "/usr/bin/blender", "a CPython of unknown version");
+	f = forge_linked(0);
+	memcpy(f->bytes + 0xa80, "/opt/3.10.14", 13);
+	expect_version(f, "/usr/bin/blender", "CPython 3.10.14");
+	f = forge_linked(0);
+	memcpy(f->bytes + 0xa80, "\0003.9.4\0003.13.0\0003.11", 19);
+	expect_version(f, "/usr/bin/blender", "a CPython of unknown version");
+}
+
 static void test_builds(void **state)
 {
 	const __u64 offsets[] = {0x030f00f0, 1};
@@ -698,6 +740,7 @@ int main(void)
 		cmocka_unit_test(test_bad_probes),
 		cmocka_unit_test(test_what_is_not_cpython),
 		cmocka_unit_test(test_versions_from_strings),
+		cmocka_unit_test(test_linked),
 		cmocka_unit_test(test_builds),
 		cmocka_unit_test(test_not_elf),
 		cmocka_unit_test(test_cpython_table),

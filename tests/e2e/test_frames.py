@@ -4,6 +4,7 @@
 import csv
 import glob
 import os
+import re
 import subprocess
 
 import harness
@@ -209,6 +210,57 @@ def test_frames_stripped(context):
                 env=context.environment(PYTHONHOME="/usr"))
     rows = mapped(context.path("records.csv"))[12345 * 4096]
     equal([row["stack"] for row in rows], ["<string>:<module>:3"], "the stack")
+
+
+def stacks_of_line_3(context, *command, **environment):
+    """Run a script under memory --stacks; the stacks of what its line 3 maps."""
+    script = context.write("f.py", "def f():\n    return [\n        bytearray(1 << 26)]\nf()\n")
+    tracer = context.run("memory", "-v", "--stacks", "--filter", "type=mmap", "-o",
+                         context.path("records.csv"), "--", *command, script,
+                         env=context.environment(**environment))
+    with open(context.path("records.csv"), encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if int(row["size"]) >> 26]
+    check("not walked" not in tracer.errors(), "its frames were not walked")
+    equal([row["stack"] for row in rows], [f"{script}:<module>:4;{script}:f:3"], "the stacks")
+
+
+EMBEDDING = """
+#include <Python.h>
+int main(int argc, char *argv[])
+{
+	FILE *script = argc > 1 ? fopen(argv[1], "r") : NULL;
+
+	Py_Initialize();
+	return script ? PyRun_SimpleFile(script, argv[1]) : 1;
+}
+"""
+
+
+def archives():
+    """(home, version, archive of the objects) of each CPython that has one, .PyRuntime is in it."""
+    for path in sorted(glob.glob("/usr/lib/python3.*/config-*/libpython3.*-pic.a") +
+                       glob.glob(interpreters.PYENV + "/*/lib/python3.*/config-*/libpython3.*.a")):
+        version = re.search(r"/(python3\.(\d+))/", path)
+        if int(version[2]) >= 10:
+            yield path[:path.index("/lib/")], version[1], path
+
+
+@test()
+def test_frames_linked_into_a_program(context):
+    """A program that Python is linked into, that exports nothing, has no probes and no symbols."""
+    compiler, objcopy = need_command("cc"), need_command("objcopy")
+    source, program = context.write("embedding.c", EMBEDDING), context.path("embedding")
+    tried = []
+    for home, version, archive in archives():
+        subprocess.run([compiler, f"-I{home}/include/{version}", "-o", program, source, archive,
+                        "-lexpat", "-lz", "-lm"], check=True)
+        subprocess.run([objcopy, "--strip-all", "--remove-section=.note.stapsdt", program],
+                       check=True)
+        stacks_of_line_3(context, program, PYTHONHOME=home)
+        tried.append(version)
+    if not tried:
+        raise Skip("no archive of CPython's objects (libpython3.11-dev)")
+    context.note(", ".join(tried))
 
 
 @test(vm=True)

@@ -78,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		require(elf_notes__find_symbols(notes, symbols, 2) <= 2);
 		for (i = 0; i < 2; i++)
 			elf_notes__read(notes, symbols[i].addr, buf, sizeof(buf));
+		elf_notes__find_section(notes, ".PyRuntime");
 		elf_notes__load_bias(notes, 0x7f0000000000, 0, true, &bias);
 	}
 	elf_notes__free(notes);

@@ -406,25 +406,25 @@ static void read_notes(struct elf_notes *notes, Elf *elf, __u64 offset, __u64 si
 	}
 }
 
-static void find_base(struct elf_notes *notes, Elf *elf, size_t count)
+/* @return the address of the first section of that name, of at most 31 characters; 0: none */
+static __u64 find_section(const struct elf_notes *notes, Elf *elf, const char *wanted)
 {
-	static const char base[] = ".stapsdt.base";
 	GElf_Shdr strings, shdr;
-	char name[sizeof(base)];
-	size_t i, index;
+	size_t i, index, count;
+	char name[32];
 
-	if (elf_getshdrstrndx(elf, &index) < 0 || !gelf_getshdr(elf_getscn(elf, index), &strings))
-		return;
+	if (elf_getshdrnum(elf, &count) < 0 || elf_getshdrstrndx(elf, &index) < 0 ||
+	    !gelf_getshdr(elf_getscn(elf, index), &strings))
+		return 0;
 	for (i = 1; i < count; i++) {
 		if (!gelf_getshdr(elf_getscn(elf, i), &shdr) || shdr.sh_name >= strings.sh_size ||
 		    strings.sh_offset > notes->file_size)
 			continue;
 		if (read_string(notes, strings.sh_offset + shdr.sh_name, name, sizeof(name)) == 0 &&
-		    strcmp(name, base) == 0) {
-			notes->base_addr = shdr.sh_addr;
-			return;
-		}
+		    strcmp(name, wanted) == 0)
+			return shdr.sh_addr;
 	}
+	return 0;
 }
 
 static int read_all_notes(struct elf_notes *notes, Elf *elf)
@@ -442,7 +442,7 @@ static int read_all_notes(struct elf_notes *notes, Elf *elf)
 	notes->probes = calloc(ELF_NOTES_MAX_PROBES, sizeof(*notes->probes));
 	if (!notes->probes)
 		return -ENOMEM;
-	find_base(notes, elf, count);
+	notes->base_addr = find_section(notes, elf, ".stapsdt.base");
 	for (i = 1; i < count; i++)
 		if (gelf_getshdr(elf_getscn(elf, i), &shdr) && shdr.sh_type == SHT_NOTE)
 			read_notes(notes, elf, shdr.sh_offset, shdr.sh_size, shdr.sh_addralign);
@@ -620,6 +620,15 @@ int elf_notes__find_symbols(const struct elf_notes *notes, struct elf_symbol sym
 		found += search_sections(elf, SHT_SYMTAB, symbols, n);
 	elf_end(elf);
 	return found;
+}
+
+__u64 elf_notes__find_section(const struct elf_notes *notes, const char *name)
+{
+	Elf *elf = open_elf(notes->fd);
+	__u64 addr = elf ? find_section(notes, elf, name) : 0;
+
+	elf_end(elf);
+	return addr;
 }
 
 int elf_notes__load_bias(const struct elf_notes *notes, __u64 map_start, __u64 map_offset,

@@ -119,6 +119,13 @@ const struct usdt_probe *elf_notes__next(const struct elf_notes *notes, const ch
 int elf_notes__find_symbols(const struct elf_notes *notes, struct elf_symbol symbols[], int n);
 
 /**
+ * Looks up a section by its name, such as ".PyRuntime", of at most 31 characters.
+ *
+ * @return its address, as linked; 0: there is none, or it is not mapped when the program runs
+ */
+__u64 elf_notes__find_section(const struct elf_notes *notes, const char *name);
+
+/**
  * Turns an address into the offset of its byte in the file.
  *
  * @return 0, or -ENXIO if [addr, addr + len) is not backed by one segment's bytes

@@ -127,7 +127,7 @@ static const char *fill(const struct interpreter_info *info, struct wire_layout 
 	if (info->kind != INTERPRETER_CPYTHON || info->major != 3)
 		return "is no CPython of a known version";
 	if (!info->has_bias || !info->runtime_addr)
-		return "has no symbol _PyRuntime";
+		return "has neither a symbol _PyRuntime nor its section";
 	if (info->free_threaded)
 		return "is free-threaded";
 	return info->minor < 13 ? fill_from_table(info, layout)

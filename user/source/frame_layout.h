@@ -3,8 +3,9 @@
  * frame_layout.h - where an interpreter keeps its threads, frames and code objects.
  *
  * From 3.13 on it tells itself: _Py_DebugOffsets, at the start of _PyRuntime, for tools like this
- * one. For versions before there is a table, frame_offsets.h. Either way _PyRuntime must be found;
- * it is exported by every CPython that is not linked into another program.
+ * one. For versions before there is a table, frame_offsets.h. Either way _PyRuntime must be found:
+ * every CPython that is not linked into another program exports it, and from 3.10 on it is a
+ * section of its own, .PyRuntime.
  */
 #ifndef PIKOS_SOURCE_FRAME_LAYOUT_H
 #define PIKOS_SOURCE_FRAME_LAYOUT_H

@@ -234,13 +234,41 @@ static bool has_prefix(const char *text, const char *prefix)
 	return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-/* 3.11 on: Py_Version is an unsigned long, PY_VERSION_HEX: 0x030b02f0 is 3.11.2. */
+/* 3.13 on: what _PyRuntime starts with. */
+struct debug_offsets_head {
+	char cookie[8];
+	__u64 version;
+	__u64 free_threaded;
+};
+
+static bool read_debug_offsets(const struct interpreter *in, struct debug_offsets_head *head)
+{
+	return in->info.runtime_addr &&
+	       !elf_notes__read(in->elf, in->info.runtime_addr, head, sizeof(*head)) &&
+	       memcmp(head->cookie, "xdebugpy", sizeof(head->cookie)) == 0;
+}
+
+static bool debug_offsets_say_free_threaded(const struct interpreter *in)
+{
+	struct debug_offsets_head head;
+
+	return read_debug_offsets(in, &head) && head.free_threaded != 0;
+}
+
+/*
+ * 3.11 on: Py_Version is an unsigned long, PY_VERSION_HEX: 0x030b02f0 is 3.11.2. A program that
+ * Python is linked into need not export it; from 3.13 on _Py_DebugOffsets have it as well.
+ */
 static bool read_py_version(struct interpreter *in, __u64 addr)
 {
+	struct debug_offsets_head head;
 	__u64 hex;
 
-	if (addr == 0 || elf_notes__read(in->elf, addr, &hex, sizeof(hex)))
-		return false;
+	if (addr == 0 || elf_notes__read(in->elf, addr, &hex, sizeof(hex))) {
+		if (!read_debug_offsets(in, &head))
+			return false;
+		hex = head.version;
+	}
 	if (hex >> 32 || hex >> 24 < 3)
 		return false;
 	in->info.major = (int)(hex >> 24);
@@ -249,37 +277,53 @@ static bool read_py_version(struct interpreter *in, __u64 addr)
 	return true;
 }
 
+/* Where the string "MAJOR.MINOR.MICRO" is, that sys.version begins with. */
+static struct micro scan_micro(const struct interpreter *in, int major, int minor)
+{
+	struct micro micro = {-1, -1};
+	char text[32];
+	struct scan scan = {text, 0, accept_micro, &micro};
+
+	scan.needle_len = (size_t)snprintf(text, sizeof(text), "%d.%d.", major, minor);
+	scan_file(in, &scan);
+	return micro;
+}
+
+/* 3.10 to 3.12, linked into a program: of all that tells a version only that string is left. */
+static bool version_of_micro(struct interpreter *in)
+{
+	int found = 0;
+
+	for (int minor = 10; minor <= 12; minor++) {
+		const struct micro micro = scan_micro(in, 3, minor);
+
+		if (micro.exact < 0 && micro.loose < 0)
+			continue;
+		if (found)
+			return false; /* one is another program's version */
+		found = minor;
+	}
+	if (!found)
+		return false;
+	in->info.major = 3;
+	in->info.minor = found;
+	return true;
+}
+
 static void find_version(struct interpreter *in, const struct elf_symbol symbols[])
 {
 	struct interpreter_info *info = &in->info;
-	struct micro micro = {-1, -1};
-	char text[32];
 	struct scan scan = {"lib/python", strlen("lib/python"), accept_stdlib, info};
+	struct micro micro;
 
 	info->micro = -1;
 	if (read_py_version(in, symbols[SYM_PY_VERSION].addr))
 		return;
 	if (!version_of_name(elf_notes__header(in->elf)->soname, info) && !scan_file(in, &scan) &&
-	    !version_of_name(info->path, info))
+	    !version_of_name(info->path, info) && !version_of_micro(in))
 		return;
-	snprintf(text, sizeof(text), "%d.%d.", info->major, info->minor);
-	scan = (struct scan){text, strlen(text), accept_micro, &micro};
-	scan_file(in, &scan);
+	micro = scan_micro(in, info->major, info->minor);
 	info->micro = micro.exact >= 0 ? micro.exact : micro.loose;
-}
-
-/* 3.13 on: _PyRuntime starts with _Py_DebugOffsets {cookie, version, free_threaded}. */
-static bool debug_offsets_say_free_threaded(const struct interpreter *in)
-{
-	struct {
-		char cookie[8];
-		__u64 version;
-		__u64 free_threaded;
-	} start;
-
-	return !elf_notes__read(in->elf, in->info.runtime_addr, &start, sizeof(start)) &&
-	       memcmp(start.cookie, "xdebugpy", sizeof(start.cookie)) == 0 &&
-	       start.free_threaded != 0;
 }
 
 static void find_build(struct interpreter *in, const struct elf_symbol symbols[])
@@ -290,14 +334,24 @@ static void find_build(struct interpreter *in, const struct elf_symbol symbols[]
 	struct interpreter_info *info = &in->info;
 
 	info->version = cpython__find(info->major, info->minor);
-	info->runtime_addr = symbols[SYM_PYRUNTIME].addr;
-	info->code_type_addr = symbols[SYM_CODE_TYPE].addr;
 	if (info->major < 3 || (info->major == 3 && info->minor < 13))
 		return;
 	info->free_threaded =
 		symbols[SYM_FREE_THREADED].addr || debug_offsets_say_free_threaded(in);
 	if (scan_file(in, &scan))
 		info->jit = INTERPRETER_JIT_DORMANT;
+}
+
+/* A program that Python is linked into need not export _PyRuntime; from 3.10 on it has a section.
+ */
+static void find_runtime(struct interpreter *in, const struct elf_symbol symbols[])
+{
+	struct interpreter_info *info = &in->info;
+
+	info->runtime_addr = symbols[SYM_PYRUNTIME].addr;
+	if (!info->runtime_addr)
+		info->runtime_addr = elf_notes__find_section(in->elf, ".PyRuntime");
+	info->code_type_addr = symbols[SYM_CODE_TYPE].addr;
 }
 
 static void identify(struct interpreter *in)
@@ -315,10 +369,12 @@ static void identify(struct interpreter *in)
 
 	info->micro = -1;
 	elf_notes__find_symbols(in->elf, symbols, SYM_COUNT);
+	find_runtime(in, symbols);
 	if (symbols[SYM_PYPY].addr || has_prefix(base_name(info->path), "pypy") ||
 	    has_prefix(header->soname, "libpypy")) {
 		info->kind = INTERPRETER_PYPY;
-	} else if (symbols[SYM_PY_GETVERSION].addr || elf_notes__count(in->elf) > 0) {
+	} else if (symbols[SYM_PY_GETVERSION].addr || info->runtime_addr ||
+		   elf_notes__count(in->elf) > 0) {
 		info->kind = INTERPRETER_CPYTHON;
 		info->in_library = has_prefix(header->soname, "libpython");
 		find_version(in, symbols);
