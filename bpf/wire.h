@@ -260,6 +260,8 @@ enum wire_slot_type {
 	WIRE_SLOT_FORGET, /* code: an id that no later slot uses: its code object is gone */
 	WIRE_SLOT_NOTICE, /* code: enum wire_notice; line: its number */
 	WIRE_SLOT_VALUES, /* of the events that follow; line: 1, the next is a struct wire_values */
+	WIRE_SLOT_OVERHEAD, /* code: enum wire_overhead_kind; line: 1, the next is a struct
+			     * wire_overhead */
 };
 
 /* What the agent has to say besides events. */
@@ -326,6 +328,21 @@ enum wire_allocation_type {
 	WIRE_FREE,
 	WIRE_REALLOC_FREE, /* what a realloc gives back, in front of it */
 	WIRE_ALLOCATION_N_TYPES,
+};
+
+/* What the agent's time goes to: the hook of an enum wire_type or wire_allocation_type, or... */
+enum wire_overhead_kind {
+	WIRE_OVERHEAD_OTHER = 0,		       /* a hook that makes no event */
+	WIRE_OVERHEAD_BATCH = WIRE_ALLOCATION_N_TYPES, /* a hand-over, until the kernel is done */
+	WIRE_OVERHEAD_HELPER, /* its thread, of which the count is that of its hand-overs */
+	WIRE_OVERHEAD_CLOCK,  /* one look at the clock, which is in none of the others */
+	WIRE_N_OVERHEADS,
+};
+
+/* Behind WIRE_SLOT_OVERHEAD: since the agent was started. */
+struct wire_overhead {
+	__u64 count;
+	__u64 ns;
 };
 
 /*
@@ -402,6 +419,7 @@ _Static_assert(sizeof(struct wire_slot) == 16, "wire format");
 _Static_assert(sizeof(struct wire_definition) == 8, "wire format");
 _Static_assert(sizeof(struct wire_values) == sizeof(struct wire_slot), "wire format");
 _Static_assert(sizeof(struct wire_detail) == 32, "wire format");
+_Static_assert(sizeof(struct wire_overhead) == sizeof(struct wire_slot), "wire format");
 _Static_assert((int)WIRE_N_TYPES == (int)WIRE_SLOT_DETAILED, "types of slots");
 _Static_assert(sizeof(struct wire_batch) == 96, "wire format");
 _Static_assert(WIRE_N_REASONS <= 4, "wire_batch.lost");

@@ -378,6 +378,49 @@ static void test_several_targets(void **state)
 	assert_totals(2, 0, 0);
 }
 
+static void overhead(uint32_t kind, uint64_t count_, uint64_t ns)
+{
+	const struct wire_overhead said = {count_, ns};
+
+	memcpy(slot(WIRE_SLOT_OVERHEAD, kind, 1, 0) + 1, &said, sizeof(said));
+	batch.head.n_slots++;
+}
+
+static void assert_overhead(uint32_t kind, uint64_t count_, uint64_t ns)
+{
+	const struct wire_overhead *said = &monitor__agent(monitor, 0)->overhead[kind];
+
+	assert_int_equal(said->count, count_);
+	assert_int_equal(said->ns, ns);
+}
+
+/* An agent tells all since its beginning, each time; the next program's begins anew. */
+static void test_overhead(void **state)
+{
+	(void)state;
+	start("functions", NULL);
+	slot(WIRE_SLOT_NOTICE, WIRE_NOTICE_HOOKED, 0, 0);
+	define(1, "f");
+	overhead(CALL, 10, 100);
+	overhead(WIRE_N_OVERHEADS, 1, 1);
+	overhead(UINT32_MAX, 1, 1);
+	event(CALL, 1, 1);
+	send();
+	overhead(CALL, 30, 310);
+	overhead(WIRE_OVERHEAD_BATCH, 1, 5000);
+	send();
+	assert_overhead(CALL, 30, 310);
+	assert_overhead(WIRE_OVERHEAD_BATCH, 1, 5000);
+	assert_overhead(RETURN, 0, 0);
+	slot(WIRE_SLOT_NOTICE, WIRE_NOTICE_HOOKED, 0, 0);
+	overhead(CALL, 7, 70);
+	slot(WIRE_SLOT_OVERHEAD, CALL, 1, 0); /* cut off */
+	send();
+	assert_overhead(CALL, 37, 380);
+	assert_overhead(WIRE_OVERHEAD_BATCH, 1, 5000);
+	assert_totals(1, 0, 0);
+}
+
 static void values(uint64_t rss, uint64_t vms)
 {
 	const struct wire_values said = {rss, vms};
@@ -967,6 +1010,7 @@ int main(void)
 		TEST(test_allocations),
 		TEST(test_allocations_after_a_loss),
 		TEST(test_forged_details),
+		TEST(test_overhead),
 		TEST(test_ids_last),
 		TEST(test_several_targets),
 		TEST(test_memory),

@@ -106,7 +106,7 @@ static void test_defaults(void **state)
 	assert_int_equal(o->transport, TRANSPORT_AUTO);
 	assert_true(!o->duration_ns && !o->max_records && !o->buffer_size);
 	assert_false(o->buffered || o->plain || o->tree || o->lossless || o->strict || o->quiet ||
-		     o->verbose || o->progress || o->zmq_wait || o->zmq_insecure);
+		     o->verbose || o->progress || o->overhead || o->zmq_wait || o->zmq_insecure);
 	assert_int_equal(o->c_calls, C_CALLS_DEFAULT);
 	assert_false(o->qualified || o->regions || o->json);
 	options__free(o);
@@ -133,7 +133,7 @@ static void test_everything_at_once(void **state)
 				 "--filter type=call --filter change(function) --fields +tid "
 				 "--fields=+time --recording=csv -o- --buffered --csv-delimiter ; "
 				 "--duration 1.5s --max-records 10 --lossless --source usdt "
-				 "--transport ringbuf --buffer-size 65K -v --progress "
+				 "--transport ringbuf --buffer-size 65K -v --progress --overhead "
 				 "--focused-on c.py:d -p7,8 --pid 9");
 
 	(void)state;
@@ -149,6 +149,7 @@ static void test_everything_at_once(void **state)
 	assert_true(o->duration_ns == 1500000000 && o->max_records == 10);
 	assert_true(o->buffer_size == 128 << 10);
 	assert_true(o->buffered && o->lossless && o->strict && o->verbose && o->progress);
+	assert_true(o->overhead);
 	assert_int_equal(o->source, SOURCE_USDT);
 	assert_int_equal(o->transport, TRANSPORT_RINGBUF);
 	assert_int_equal(o->n_pids, 3);

@@ -24,6 +24,7 @@
 #include "buffer.h"
 #include "focus.h"
 #include "names.h"
+#include "overhead.h"
 #include "probes.h"
 #include "python_api.h"
 #include "session.h"
@@ -156,6 +157,7 @@ static int hook(void)
 	values__begin();
 	names__new_epoch();
 	threads__renew();
+	overhead__begin(session.flags & AGENT_OVERHEAD);
 	focus__start();
 	hooks = choose_hooks();
 	names.is_open = !(session.flags & AGENT_OLD_PROBES);
@@ -323,6 +325,8 @@ static void tick(void)
 	if (hooks->tick)
 		hooks->tick();
 	look_after();
+	if (overhead__is_on())
+		overhead__note_helper(0);
 }
 
 /* @return whether the helper's work is done: no session has begun meanwhile */

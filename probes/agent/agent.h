@@ -28,7 +28,7 @@
 
 #include "bpf/wire.h"
 
-#define AGENT_VERSION 2
+#define AGENT_VERSION 3
 #define AGENT_TICK_MS 20
 /* What its mapping in /proc/PID/maps is called: memfd:pikos-agent, or a file of this name. */
 #define AGENT_NAME "pikos-agent"
@@ -42,7 +42,7 @@
  * AGENT_OLD_PROBES: no batches, but python:function__entry, function__return and line for other
  * tracers, while their semaphores are raised, for ever. AGENT_ALLOCATIONS: events have details
  * (struct wire_detail), and what the program allocates in the domains of AGENT_RAW, AGENT_MEM and
- * AGENT_OBJ is an event. */
+ * AGENT_OBJ is an event. AGENT_OVERHEAD: hooks and hand-overs are timed (overhead.h). */
 enum agent_flag {
 	AGENT_LINES = 1 << 0,	  /* lines; else calls and returns */
 	AGENT_C_CALLS = 1 << 1,	  /* and those of C functions */
@@ -58,6 +58,7 @@ enum agent_flag {
 	AGENT_RAW = 1 << 11, /* PyMem_RawMalloc, and what the other two take from it */
 	AGENT_MEM = 1 << 12, /* PyMem_Malloc */
 	AGENT_OBJ = 1 << 13, /* PyObject_Malloc */
+	AGENT_OVERHEAD = 1 << 14,
 };
 
 /* Copied before pikos_agent returns. */

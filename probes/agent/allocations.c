@@ -7,6 +7,7 @@
 #include "buffer.h"
 #include "details.h"
 #include "focus.h"
+#include "overhead.h"
 #include "python_api.h"
 #include "threads.h"
 
@@ -29,25 +30,36 @@ static struct {
 	uint32_t wanted;  /* bits of RECORDED */
 	uint32_t watched; /* RECORDED: events; TRIED: is_reached asks; atomic */
 	uintptr_t trying; /* thread_pointer() of who asks */
+	bool timed;	  /* which hooks the session has */
 	bool was_reached;
 	void *seen[N_DOMAINS]; /* the malloc that was in place when we looked last; atomic */
 } state;
 
 /* ------------------------------------------------------------------ hooks */
 
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Which hooks: `timed` is a constant where they are inlined. */
+struct which {
+	const struct place *place;
+	uint32_t domain;
+	bool timed;
+};
+
 /*
  * @return the calling thread's, if this is an event: then it is busy, and end() makes it ready
  * again. NULL: only hand on.
  */
-static inline struct agent_thread *begin(uint32_t domain)
+ALWAYS_INLINE struct agent_thread *begin(struct which which)
 {
+	uint32_t domain = which.domain;
 	uint32_t watched = __atomic_load_n(&state.watched, __ATOMIC_RELAXED);
 	struct agent_thread *thread;
 
 	if (likely(!(watched & (RECORDED(domain) | TRIED(domain)))))
 		return NULL;
 	if (unlikely(watched & TRIED(domain)) && state.trying == thread_pointer()) {
-		state.was_reached = true;
+		state.was_reached |= which.timed == state.timed;
 		return NULL;
 	}
 	if (unlikely(!(watched & RECORDED(domain))))
@@ -70,30 +82,62 @@ static inline void end(struct agent_thread *thread)
 	thread->is_busy = false;
 }
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-ALWAYS_INLINE void *on_malloc(const struct place *place, uint32_t domain, void *ctx, size_t size)
+ALWAYS_INLINE struct agent_thread *begin_hook(struct which which, struct stopwatch *watch)
 {
-	struct agent_thread *thread = begin(domain);
-	void *block = place->original.malloc(ctx, size);
+	if (which.timed)
+		stopwatch__start(watch);
+	return begin(which);
+}
 
-	if (likely(thread)) {
-		details__allocation(thread, WIRE_MALLOC, block, size);
+/* From here on, and until then, it is the program's own. */
+ALWAYS_INLINE void leave_hook(struct which which, struct stopwatch *watch)
+{
+	if (which.timed)
+		stopwatch__pause(watch);
+}
+
+ALWAYS_INLINE void enter_hook_again(struct which which, struct stopwatch *watch)
+{
+	if (which.timed)
+		stopwatch__resume(watch);
+}
+
+ALWAYS_INLINE void end_hook(struct which which, struct stopwatch *watch,
+			    enum wire_allocation_type type, struct agent_thread *thread)
+{
+	if (likely(thread))
 		end(thread);
-	}
+	if (which.timed)
+		stopwatch__stop(watch, type);
+}
+
+ALWAYS_INLINE void *on_malloc(struct which which, void *ctx, size_t size)
+{
+	struct stopwatch watch;
+	struct agent_thread *thread = begin_hook(which, &watch);
+	void *block;
+
+	leave_hook(which, &watch);
+	block = which.place->original.malloc(ctx, size);
+	enter_hook_again(which, &watch);
+	if (likely(thread))
+		details__allocation(thread, WIRE_MALLOC, block, size);
+	end_hook(which, &watch, WIRE_MALLOC, thread);
 	return block;
 }
 
-ALWAYS_INLINE void *on_calloc(const struct place *place, uint32_t domain, void *ctx, size_t n,
-			      size_t size)
+ALWAYS_INLINE void *on_calloc(struct which which, void *ctx, size_t n, size_t size)
 {
-	struct agent_thread *thread = begin(domain);
-	void *block = place->original.calloc(ctx, n, size);
+	struct stopwatch watch;
+	struct agent_thread *thread = begin_hook(which, &watch);
+	void *block;
 
-	if (likely(thread)) {
+	leave_hook(which, &watch);
+	block = which.place->original.calloc(ctx, n, size);
+	enter_hook_again(which, &watch);
+	if (likely(thread))
 		details__allocation(thread, WIRE_CALLOC, block, n * size);
-		end(thread);
-	}
+	end_hook(which, &watch, WIRE_CALLOC, thread);
 	return block;
 }
 
@@ -101,69 +145,87 @@ ALWAYS_INLINE void *on_calloc(const struct place *place, uint32_t domain, void *
  * What is given back is told before: another thread may get it as soon as it is. If there is no
  * memory the old block stays, though its row is there; so it is in the original.
  */
-ALWAYS_INLINE void *on_realloc(const struct place *place, uint32_t domain, void *ctx, void *block,
-			       size_t size)
+ALWAYS_INLINE void *on_realloc(struct which which, void *ctx, void *block, size_t size)
 {
-	struct agent_thread *thread = begin(domain);
+	struct stopwatch watch;
+	struct agent_thread *thread = begin_hook(which, &watch);
 
 	if (likely(thread && block))
 		details__allocation(thread, WIRE_REALLOC_FREE, block, 0);
-	block = place->original.realloc(ctx, block, size);
-	if (likely(thread)) {
+	leave_hook(which, &watch);
+	block = which.place->original.realloc(ctx, block, size);
+	enter_hook_again(which, &watch);
+	if (likely(thread))
 		details__allocation(thread, WIRE_REALLOC, block, size);
-		end(thread);
-	}
+	end_hook(which, &watch, WIRE_REALLOC, thread);
 	return block;
 }
 
-ALWAYS_INLINE void on_free(const struct place *place, uint32_t domain, void *ctx, void *block)
+ALWAYS_INLINE void on_free(struct which which, void *ctx, void *block)
 {
-	struct agent_thread *thread = block ? begin(domain) : NULL;
+	struct stopwatch watch;
+	struct agent_thread *thread;
 
+	if (!block) {
+		which.place->original.free(ctx, block);
+		return;
+	}
+	thread = begin_hook(which, &watch);
 	if (likely(thread))
 		details__allocation(thread, WIRE_FREE, block, 0);
-	place->original.free(ctx, block);
-	if (likely(thread))
-		end(thread);
+	leave_hook(which, &watch);
+	which.place->original.free(ctx, block);
+	enter_hook_again(which, &watch);
+	end_hook(which, &watch, WIRE_FREE, thread);
 }
 
-#define HOOKS(set, domain)                                                         \
-	static void *malloc_##set##domain(void *ctx, size_t size)                  \
-	{                                                                          \
-		return on_malloc(&places[set][domain], domain, ctx, size);         \
-	}                                                                          \
-	static void *calloc_##set##domain(void *ctx, size_t n, size_t size)        \
-	{                                                                          \
-		return on_calloc(&places[set][domain], domain, ctx, n, size);      \
-	}                                                                          \
-	static void *realloc_##set##domain(void *ctx, void *block, size_t size)    \
-	{                                                                          \
-		return on_realloc(&places[set][domain], domain, ctx, block, size); \
-	}                                                                          \
-	static void free_##set##domain(void *ctx, void *block)                     \
-	{                                                                          \
-		on_free(&places[set][domain], domain, ctx, block);                 \
+#define HOOKS(kind, timed, set, domain)                                                            \
+	static void *malloc_##kind##set##domain(void *ctx, size_t size)                            \
+	{                                                                                          \
+		return on_malloc((struct which){&places[set][domain], domain, timed}, ctx, size);  \
+	}                                                                                          \
+	static void *calloc_##kind##set##domain(void *ctx, size_t n, size_t size)                  \
+	{                                                                                          \
+		return on_calloc((struct which){&places[set][domain], domain, timed}, ctx, n,      \
+				 size);                                                            \
+	}                                                                                          \
+	static void *realloc_##kind##set##domain(void *ctx, void *block, size_t size)              \
+	{                                                                                          \
+		return on_realloc((struct which){&places[set][domain], domain, timed}, ctx, block, \
+				  size);                                                           \
+	}                                                                                          \
+	static void free_##kind##set##domain(void *ctx, void *block)                               \
+	{                                                                                          \
+		on_free((struct which){&places[set][domain], domain, timed}, ctx, block);          \
 	}
-#define HOOKS_OF_SET(set) HOOKS(set, 0) HOOKS(set, 1) HOOKS(set, 2)
-HOOKS_OF_SET(0)
-HOOKS_OF_SET(1)
-HOOKS_OF_SET(2)
+#define HOOKS_OF_SET(kind, timed, set) \
+	HOOKS(kind, timed, set, 0) HOOKS(kind, timed, set, 1) HOOKS(kind, timed, set, 2)
+HOOKS_OF_SET(plain, false, 0)
+HOOKS_OF_SET(plain, false, 1)
+HOOKS_OF_SET(plain, false, 2)
+HOOKS_OF_SET(timed, true, 0)
+HOOKS_OF_SET(timed, true, 1)
+HOOKS_OF_SET(timed, true, 2)
 
-#define NAMES(set, domain)                                                               \
-	{                                                                                \
-		NULL, malloc_##set##domain, calloc_##set##domain, realloc_##set##domain, \
-			free_##set##domain                                               \
+#define NAMES(kind, set, domain)                                              \
+	{                                                                     \
+		NULL, malloc_##kind##set##domain, calloc_##kind##set##domain, \
+			realloc_##kind##set##domain, free_##kind##set##domain \
 	}
-#define NAMES_OF_SET(set)                                   \
-	{                                                   \
-		NAMES(set, 0), NAMES(set, 1), NAMES(set, 2) \
+#define NAMES_OF_SET(kind, set)                                               \
+	{                                                                     \
+		NAMES(kind, set, 0), NAMES(kind, set, 1), NAMES(kind, set, 2) \
 	}
+#define NAMES_OF_SETS(kind) NAMES_OF_SET(kind, 0), NAMES_OF_SET(kind, 1), NAMES_OF_SET(kind, 2)
 
-static const struct python_allocator hooks[N_SETS][N_DOMAINS] = {
-	NAMES_OF_SET(0),
-	NAMES_OF_SET(1),
-	NAMES_OF_SET(2),
-};
+static const struct python_allocator plain_hooks[N_SETS][N_DOMAINS] = {NAMES_OF_SETS(plain)};
+static const struct python_allocator timed_hooks[N_SETS][N_DOMAINS] = {NAMES_OF_SETS(timed)};
+
+/* The session's. Others may be behind somebody's, from a session before. */
+static const struct python_allocator *hooks_of(int set, int domain)
+{
+	return state.timed ? &timed_hooks[set][domain] : &plain_hooks[set][domain];
+}
 
 /* ------------------------------------------------------------------ in and out */
 
@@ -171,7 +233,7 @@ static const struct python_allocator hooks[N_SETS][N_DOMAINS] = {
 static int set_of(const struct python_allocator *allocator, int domain)
 {
 	for (int set = 0; set < N_SETS; set++)
-		if (allocator->malloc == hooks[set][domain].malloc)
+		if (allocator->malloc == hooks_of(set, domain)->malloc)
 			return set;
 	return -1;
 }
@@ -197,7 +259,7 @@ static bool put_in(int domain, const struct python_allocator *original)
 		return false;
 	places[set][domain].original = *original;
 	places[set][domain].is_used = true;
-	hook = hooks[set][domain];
+	hook = *hooks_of(set, domain);
 	/* The same one: a thread may use the old functions with the new context, or the reverse. */
 	hook.ctx = original->ctx;
 	py.PyMem_SetAllocator(domain, &hook);
@@ -254,6 +316,7 @@ bool allocations__put_in(uint32_t flags)
 {
 	bool all = true;
 
+	state.timed = flags & AGENT_OVERHEAD;
 	state.wanted = (flags & AGENT_RAW ? RECORDED(0) : 0) |
 		       (flags & AGENT_MEM ? RECORDED(1) : 0) |
 		       (flags & AGENT_OBJ ? RECORDED(2) : 0);

@@ -3,7 +3,9 @@
 
 #include <string.h>
 
+#include "overhead.h"
 #include "probes.h"
+#include "session.h"
 #include "test_hook.h"
 
 struct buffer buffer;
@@ -51,19 +53,18 @@ static uint32_t count_events(const struct wire_slot *slots, uint32_t n)
 			i += wire_slot_line(&slots[i]);
 		else if (type == WIRE_SLOT_THREAD)
 			buffer.flushed_tid = slots[i].code;
+		else if (type == WIRE_SLOT_OVERHEAD)
+			i++;
 		else if (type == WIRE_SLOT_VALUES)
 			memcpy(&buffer.flushed_values, &slots[++i], sizeof(buffer.flushed_values));
 	}
 	return events;
 }
 
-/* The lock is held. */
-static void hand_over(const struct wire_slot *slots, uint32_t n)
+static void fill_head_and_hit(const struct wire_slot *slots, uint32_t n)
 {
 	struct wire_batch *head = &buffer.head;
 
-	if (!n || buffer.closed)
-		return;
 	memset(head, 0, sizeof(*head));
 	head->slots = (uintptr_t)slots;
 	head->n_slots = n;
@@ -76,6 +77,32 @@ static void hand_over(const struct wire_slot *slots, uint32_t n)
 	hit_batch(head);
 }
 
+/* Of another thread than the helper, whose time is its CPU's. */
+static void hand_over_timed(const struct wire_slot *slots, uint32_t n)
+{
+	struct stopwatch watch;
+
+	if (session__is_helper()) {
+		fill_head_and_hit(slots, n);
+		overhead__note_helper(1);
+		return;
+	}
+	stopwatch__start(&watch);
+	fill_head_and_hit(slots, n);
+	stopwatch__stop(&watch, WIRE_OVERHEAD_BATCH);
+}
+
+/* The lock is held. */
+static void hand_over(const struct wire_slot *slots, uint32_t n)
+{
+	if (!n || buffer.closed)
+		return;
+	if (unlikely(overhead__is_on()))
+		hand_over_timed(slots, n);
+	else
+		fill_head_and_hit(slots, n);
+}
+
 static void flush_locked(void)
 {
 	uint32_t count = __atomic_load_n(&buffer.count, __ATOMIC_ACQUIRE);
@@ -84,10 +111,20 @@ static void flush_locked(void)
 	buffer.flushed = count;
 }
 
+/* The lock is held. What the figures themselves cost comes with the next ones. */
+static void say_overhead(void)
+{
+	static struct wire_slot slots[OVERHEAD_SLOTS];
+
+	if (unlikely(overhead__is_on()))
+		hand_over(slots, overhead__say(slots));
+}
+
 void buffer__flush(void)
 {
 	lock__take(&buffer.lock);
 	flush_locked();
+	say_overhead();
 	lock__release(&buffer.lock);
 }
 
@@ -129,6 +166,7 @@ void buffer__close(int refusal)
 
 	lock__take(&buffer.lock);
 	flush_locked();
+	say_overhead();
 	hand_over(&notice, 1);
 	buffer.closed = true;
 	lock__release(&buffer.lock);

@@ -118,14 +118,21 @@ static void *on_jump(void *self, void *const *args, size_t n, void *names_)
 	return py._Py_NoneStruct;
 }
 
+/* ------------------------------------------------------------------ timed */
+
+TIMED_FUNCTION(on_start, WIRE_OVERHEAD_OTHER)
+TIMED_FUNCTION(on_throw, WIRE_OVERHEAD_OTHER)
+TIMED_FUNCTION(on_line, WIRE_LINE)
+TIMED_FUNCTION(on_jump, WIRE_LINE)
+
 /* ------------------------------------------------------------------ in and out */
 
 static struct monitoring_event events[] = {
-	{.name = "PY_START", .function = on_start, .is_wanted = true},
-	{.name = "PY_RESUME", .function = on_start, .is_wanted = true},
-	{.name = "PY_THROW", .function = on_throw, .is_wanted = true},
-	{.name = "LINE", .function = on_line, .scope = EVENT_LOCAL, .is_wanted = true},
-	{.name = "JUMP", .function = on_jump, .scope = EVENT_LOCAL, .is_wanted = true},
+	{.name = "PY_START", FUNCTIONS(on_start), .is_wanted = true},
+	{.name = "PY_RESUME", FUNCTIONS(on_start), .is_wanted = true},
+	{.name = "PY_THROW", FUNCTIONS(on_throw), .is_wanted = true},
+	{.name = "LINE", FUNCTIONS(on_line), .scope = EVENT_LOCAL, .is_wanted = true},
+	{.name = "JUMP", FUNCTIONS(on_jump), .scope = EVENT_LOCAL, .is_wanted = true},
 };
 
 static const size_t n_events = sizeof(events) / sizeof(*events);

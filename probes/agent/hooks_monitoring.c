@@ -177,18 +177,28 @@ static void *on_c_raise(void *self, void *const *args, size_t n, void *names_)
 	return on_c_function(args, WIRE_C_EXCEPTION);
 }
 
+/* ------------------------------------------------------------------ timed */
+
+TIMED_FUNCTION(on_call, WIRE_CALL)
+TIMED_FUNCTION(on_throw, WIRE_CALL)
+TIMED_FUNCTION(on_return, WIRE_RETURN)
+TIMED_FUNCTION(on_unwind, WIRE_RETURN)
+TIMED_FUNCTION(on_c_call, WIRE_C_CALL)
+TIMED_FUNCTION(on_c_return, WIRE_C_RETURN)
+TIMED_FUNCTION(on_c_raise, WIRE_C_EXCEPTION)
+
 /* ------------------------------------------------------------------ in and out */
 
 static struct monitoring_event events[] = {
-	{.name = "PY_START", .function = on_call, .is_wanted = true},
-	{.name = "PY_RESUME", .function = on_call, .is_wanted = true},
-	{.name = "PY_THROW", .function = on_throw, .is_wanted = true},
-	{.name = "PY_RETURN", .function = on_return, .is_wanted = true},
-	{.name = "PY_YIELD", .function = on_return, .is_wanted = true},
-	{.name = "PY_UNWIND", .function = on_unwind, .is_wanted = true},
-	{.name = "CALL", .function = on_c_call},
-	{.name = "C_RETURN", .function = on_c_return, .scope = EVENT_IMPLIED},
-	{.name = "C_RAISE", .function = on_c_raise, .scope = EVENT_IMPLIED},
+	{.name = "PY_START", FUNCTIONS(on_call), .is_wanted = true},
+	{.name = "PY_RESUME", FUNCTIONS(on_call), .is_wanted = true},
+	{.name = "PY_THROW", FUNCTIONS(on_throw), .is_wanted = true},
+	{.name = "PY_RETURN", FUNCTIONS(on_return), .is_wanted = true},
+	{.name = "PY_YIELD", FUNCTIONS(on_return), .is_wanted = true},
+	{.name = "PY_UNWIND", FUNCTIONS(on_unwind), .is_wanted = true},
+	{.name = "CALL", FUNCTIONS(on_c_call)},
+	{.name = "C_RETURN", FUNCTIONS(on_c_return), .scope = EVENT_IMPLIED},
+	{.name = "C_RAISE", FUNCTIONS(on_c_raise), .scope = EVENT_IMPLIED},
 };
 
 #define N_EVENTS (sizeof(events) / sizeof(*events))

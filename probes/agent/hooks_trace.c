@@ -43,22 +43,17 @@ static inline __attribute__((always_inline)) void see(void *frame, int what, voi
 		see_function(frame, WIRE_RETURN);
 }
 
-static int plain(void *object, void *frame, int what, void *argument)
+static void see_timed(void *frame, int what, void *argument)
 {
-	(void)object;
-	return thread_hooks__plain(see, frame, what, argument);
+	thread_hooks__time(see, frame, what, argument);
 }
 
-static int chained(void *object, void *frame, int what, void *argument)
-{
-	return thread_hooks__chained(see, object, frame, what, argument);
-}
-
-static const struct thread_hook hook = {.is_trace = true, .plain = plain, .chained = chained};
+THREAD_HOOK(hook, see, true);
+THREAD_HOOK(timed_hook, see_timed, true);
 
 static int put_in(void)
 {
-	return thread_hooks__install(&hook);
+	return thread_hooks__install(overhead__is_on() ? &timed_hook : &hook);
 }
 
 const struct hooks hooks_trace = {

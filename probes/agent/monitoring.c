@@ -41,18 +41,25 @@ static long number_of(void *numbers, const char *name)
 	return number;
 }
 
-/* Once; what is made stays for ever, since the interpreter may be about to call it. */
+/* Once each; it stays for ever, since the interpreter may be about to call it. */
+static bool make_callback(struct monitoring_event *event)
+{
+	bool timed = overhead__is_on();
+	void **callback = timed ? &event->timed_callback : &event->callback;
+
+	if (!*callback)
+		*callback = python__new_callable(timed ? event->timed : event->function);
+	return *callback;
+}
+
 static bool make_callbacks(struct monitoring_event *events, size_t n)
 {
 	void *numbers = py.PyObject_GetAttrString(module, "events");
 	bool all = numbers;
 
 	for (size_t i = 0; all && i < n; i++) {
-		if (events[i].callback)
-			continue;
 		events[i].number = number_of(numbers, events[i].name);
-		events[i].callback = python__new_callable(events[i].function);
-		all = events[i].number > 0 && events[i].callback;
+		all = events[i].number > 0 && make_callback(&events[i]);
 	}
 	if (numbers)
 		py.Py_DecRef(numbers);
@@ -104,7 +111,9 @@ int monitoring__put_in(struct monitoring_event *events, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		if (!events[i].is_wanted)
 			continue;
-		all = set_callback(&events[i], events[i].callback) && all;
+		all = set_callback(&events[i], overhead__is_on() ? events[i].timed_callback
+								 : events[i].callback) &&
+		      all;
 		if (events[i].scope == EVENT_EVERYWHERE)
 			wanted |= (int)events[i].number;
 	}

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "overhead.h"
 #include "python_api.h"
 
 /* Where an event comes from. */
@@ -20,13 +21,27 @@ enum event_scope {
 };
 
 struct monitoring_event {
-	const char *name; /* in sys.monitoring.events */
-	vectorcall_function function;
+	const char *name;		     /* in sys.monitoring.events */
+	vectorcall_function function, timed; /* timed: with AGENT_OVERHEAD */
 	enum event_scope scope;
 	bool is_wanted;
 	long number;
-	void *callback;
+	void *callback, *timed_callback;
 };
+
+/* The function that a hook has when it is timed, and its entry in a struct monitoring_event. */
+#define TIMED_FUNCTION(hook, kind)                                                       \
+	static void *hook##_timed(void *self, void *const *args, size_t n, void *names_) \
+	{                                                                                \
+		struct stopwatch watch;                                                  \
+		void *answer;                                                            \
+                                                                                         \
+		stopwatch__start(&watch);                                                \
+		answer = hook(self, args, n, names_);                                    \
+		stopwatch__stop(&watch, kind);                                           \
+		return answer;                                                           \
+	}
+#define FUNCTIONS(hook) .function = (hook), .timed = hook##_timed
 
 /* sys.monitoring's; valid from the first monitoring__put_in on, for ever. */
 extern void *monitoring_missing, *monitoring_disable;

@@ -87,19 +87,8 @@ static void see(void *frame, int what, void *argument)
 	python__restore_error(&error);
 }
 
-static int plain(void *object, void *frame, int what, void *argument)
-{
-	(void)object;
-	return thread_hooks__plain(see, frame, what, argument);
-}
-
-static int chained(void *object, void *frame, int what, void *argument)
-{
-	return thread_hooks__chained(see, object, frame, what, argument);
-}
-
-static const struct thread_hook trace_hook = {true, plain, chained};
-static const struct thread_hook profile_hook = {false, plain, chained};
+THREAD_HOOK(trace_hook, see, true);
+THREAD_HOOK(profile_hook, see, false);
 
 static const struct thread_hook *hooked; /* now; changes under the GIL */
 

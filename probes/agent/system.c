@@ -91,12 +91,22 @@ bool system__init(void)
 	       libc.setspecific && (libc.register_atfork || libc.atfork);
 }
 
-uint64_t system__now(void)
+static uint64_t read_clock(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+uint64_t system__now(void)
+{
+	return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t system__thread_time(void)
+{
+	return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }
 
 uint32_t system__tid(void)

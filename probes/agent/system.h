@@ -45,7 +45,8 @@ static inline uint64_t cycles(void)
 #endif
 }
 
-uint64_t system__now(void); /* ns of CLOCK_MONOTONIC */
+uint64_t system__now(void);	    /* ns of CLOCK_MONOTONIC */
+uint64_t system__thread_time(void); /* ns of CPU of the calling thread */
 static inline uint64_t agent_clock(void)
 {
 	return likely(system_has_cycles) ? cycles() : system__now();

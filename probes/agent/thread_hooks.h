@@ -7,6 +7,7 @@
 #ifndef PIKOS_AGENT_THREAD_HOOKS_H
 #define PIKOS_AGENT_THREAD_HOOKS_H
 
+#include "overhead.h"
 #include "python_api.h"
 #include "system.h"
 
@@ -62,5 +63,38 @@ static inline __attribute__((always_inline)) int thread_hooks__chained(thread_ho
 	see(frame, what, argument);
 	return thread_hooks__chain(program, object, frame, what, argument);
 }
+
+/* The same between two looks at the clock: with AGENT_OVERHEAD. */
+static inline __attribute__((always_inline)) void thread_hooks__time(thread_hooks_see see,
+								     void *frame, int what,
+								     void *argument)
+{
+	static const uint8_t kinds[] = {
+		[TRACE_CALL] = WIRE_CALL,	  [TRACE_EXCEPTION] = WIRE_OVERHEAD_OTHER,
+		[TRACE_LINE] = WIRE_LINE,	  [TRACE_RETURN] = WIRE_RETURN,
+		[TRACE_C_CALL] = WIRE_C_CALL,	  [TRACE_C_EXCEPTION] = WIRE_C_EXCEPTION,
+		[TRACE_C_RETURN] = WIRE_C_RETURN,
+	};
+	bool is_known = what >= 0 && what < (int)(sizeof(kinds) / sizeof(*kinds));
+	struct stopwatch watch;
+
+	stopwatch__start(&watch);
+	see(frame, what, argument);
+	stopwatch__stop(&watch, is_known ? kinds[what] : WIRE_OVERHEAD_OTHER);
+}
+
+/* The hook, called `name`, that has `see` do it. */
+#define THREAD_HOOK(name, see, trace)                                                  \
+	static int name##_plain(void *object, void *frame, int what, void *argument)   \
+	{                                                                              \
+		(void)object;                                                          \
+		return thread_hooks__plain(see, frame, what, argument);                \
+	}                                                                              \
+	static int name##_chained(void *object, void *frame, int what, void *argument) \
+	{                                                                              \
+		return thread_hooks__chained(see, object, frame, what, argument);      \
+	}                                                                              \
+	static const struct thread_hook name = {                                       \
+		.is_trace = (trace), .plain = name##_plain, .chained = name##_chained}
 
 #endif /* PIKOS_AGENT_THREAD_HOOKS_H */

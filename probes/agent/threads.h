@@ -17,6 +17,7 @@ struct agent_thread {
 	uint32_t region_depth; /* regions that it is in... */
 	uint32_t region_start; /* ...since that start of a session: older ones are void */
 	int32_t depth;	       /* calls that it is in, since it was first seen */
+	uint64_t timed;	       /* overhead.h: ticks, in what is timed now */
 	bool is_busy;	       /* what it allocates is not the program's, or is seen already */
 	struct running running;
 };

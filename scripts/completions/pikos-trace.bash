@@ -66,7 +66,7 @@ _pikos_trace()
 			--zmq-endpoint --zmq-pattern --zmq-encoding --zmq-wait
 			--zmq-curve-secret-key --zmq-curve-public-key --zmq-insecure
 			--duration --max-records --lossless --strict --transport --buffer-size
-			--quiet --verbose --progress --help --version"
+			--quiet --verbose --progress --overhead --help --version"
 	elif [[ " ${COMP_WORDS[*]} " == *" --list "* ]]; then
 		compopt -o filenames
 		_pikos_reply -f

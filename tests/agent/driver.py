@@ -12,12 +12,14 @@ import time
 
 (LINES, C_CALLS, QUALIFIED, TIMES, VALUES, AT_START, FOCUS, WINDOW,
  REGIONS, OLD_PROBES) = (1 << bit for bit in range(10))
+OVERHEAD = 1 << 14
 START, REGION_ENTER, REGION_LEAVE = 1, 2, 3
 HOOKED, ENDED, RESENT, REPLACED = 1, 2, 3, 4
 BUSY, UNKNOWN_VERSION, NO_VALUES = -1, -3, -10
 
 KINDS = {1: "call", 2: "return", 3: "line", 4: "c_call", 5: "c_return", 6: "c_exception"}
-THREAD, DEFINE, FORGET, NOTICE, SAID = 8, 9, 10, 11, 12
+THREAD, DEFINE, FORGET, NOTICE, SAID, TOOK = 8, 9, 10, 11, 12, 13
+BATCH, HELPER = 13, 14  # of what took time, beside the kinds of events
 HEAD = struct.Struct("<BBHIQQQQQIIIIQQ4I")  # struct wire_batch
 SLOT = struct.Struct("<QIi")
 SEED = 12345
@@ -48,7 +50,7 @@ def rule(name, suffixes=(), ranges=()):
 
 def start(flags, rules=(), window="", values=-1):
     body = b"".join(rules)
-    config = struct.pack("<IIIIQQQiI", 48 + len(body), 2, flags, len(rules), SEED,
+    config = struct.pack("<IIIIQQQiI", 48 + len(body), 3, flags, len(rules), SEED,
                          wire_hash("<module>"), wire_hash(window), values, 0) + body
     library.agent_test_set(1, 0)
     return library.pikos_agent(START, config)
@@ -63,8 +65,8 @@ def wait_for(condition, what):
 
 
 def parse(data):
-    """(events, notices, number of batches): all that is complete."""
-    names, events, notices, batches, at = {}, [], [], 0, 0
+    """(events, notices, number of batches, overhead by kind): all that is complete."""
+    names, events, notices, batches, overhead, at = {}, [], [], 0, {}, 0
     values = (0, 0)
     while at + HEAD.size <= len(data):
         head = HEAD.unpack_from(data, at)
@@ -94,11 +96,14 @@ def parse(data):
             elif kind == SAID:
                 values = struct.unpack_from("<QQ", slots, i * SLOT.size)
                 i += line
+            elif kind == TOOK:
+                overhead[code] = struct.unpack_from("<QQ", slots, i * SLOT.size)
+                i += line
             elif kind == NOTICE:
                 notices.append(code)
         assert len(events) - before == n_events, "a batch's count of its events"
         assert head[8] == before, "the count of the events before a batch"
-    return events, notices, batches
+    return events, notices, batches, overhead
 
 
 class Session:
@@ -108,7 +113,8 @@ class Session:
 
     def read(self):
         with open(self.path, "rb") as stream:
-            self.events, self.notices, self.batches = parse(stream.read())
+            (self.events, self.notices, self.batches,
+             self.overhead) = parse(stream.read())
         return self.notices
 
     def __enter__(self):

@@ -10,16 +10,19 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 import warnings
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from driver import (AT_START, BUSY, C_CALLS, FOCUS, LINES, NO_VALUES, OLD_PROBES,  # noqa: E402
-                    QUALIFIED, REGION_ENTER, REGION_LEAVE, REGIONS, REPLACED, RESENT, TIMES,
-                    UNKNOWN_VERSION, VALUES, WINDOW, Session, library, rule, start, wait_for)
+from driver import (AT_START, BATCH, BUSY, C_CALLS, FOCUS, HELPER, KINDS, LINES,  # noqa: E402
+                    NO_VALUES, OLD_PROBES, OVERHEAD, QUALIFIED, REGION_ENTER, REGION_LEAVE,
+                    REGIONS, REPLACED, RESENT, TIMES, UNKNOWN_VERSION, VALUES, WINDOW, Session,
+                    library, rule, start, wait_for)
 
 HERE = os.path.basename(__file__)
+KIND_CODES = {name: code for code, name in KINDS.items()}
 HAS_MONITORING = sys.version_info >= (3, 12)
 BOTH = (0, LINES)
 
@@ -90,6 +93,28 @@ class Agent(unittest.TestCase):
         with Session(C_CALLS | AT_START) as session:
             outer()
         self.assertEqual(session.of("divmod"), [("c_call", "divmod"), ("c_return", "divmod")] * 2)
+
+    def test_overhead(self):
+        """Other hooks, the same events; those of the next session are not timed."""
+        for flags in (0, LINES, C_CALLS):
+            started = time.monotonic()
+            with Session(flags | OVERHEAD | AT_START) as session:
+                for _ in range(700):
+                    outer()
+            took = (time.monotonic() - started) * 1e9
+            counts = {kind: 0 for kind in KINDS}
+            for event in session.events:
+                counts[KIND_CODES[event[0]]] += 1
+            for kind, counted in counts.items():
+                runs = session.overhead.get(kind, (0, 0))[0]  # without that which ends the session
+                self.assertGreaterEqual(runs + 1, counted, KINDS[kind])
+            self.assertGreaterEqual(sum(counts.values()), 6 * 700)
+            own = sum(ns for kind, (_, ns) in session.overhead.items() if kind != HELPER)
+            self.assertTrue(0 < own < took, (own, took))
+            self.assertGreater(session.overhead[BATCH][0], 0)
+            with Session(flags | AT_START) as session:
+                outer()
+            self.assertEqual(session.overhead, {})
 
     def test_focus(self):
         for flags in (0, C_CALLS):

@@ -230,13 +230,14 @@ def in_and_out(context, interpreter):
 
 
 def behind_another(context, interpreter):
-    """Somebody is in front of us when we go: we stay, hand on, and are used again."""
+    """Somebody is in front of us when we go: we stay, hand on, and are used again; the second
+    time by other hooks."""
     place, _ = interpreter.place(context)
     workload = context.start(interpreter.command(
         os.path.join(place, "allocators.py"), "tracemalloc"))
     allocator(workload, 0)
-    for number in (1, 2):
-        tracer = context.attach("allocations", workload, "--source", "agent",
+    for number, options in ((1, ()), (2, ("--overhead",)), (3, ())):
+        tracer = context.attach("allocations", workload, "--source", "agent", *options,
                                 output=f"{number}.csv")
         allocator(workload, number)
         tracer.signal(signal.SIGINT)
@@ -244,7 +245,7 @@ def behind_another(context, interpreter):
         found = [row for row in rows_of(context.path(f"{number}.csv"))
                  if (row.event, row.value2) == (MALLOC, 100000 + 8 * number)]
         equal(len(found), 50, f"allocations of session {number}")
-    allocator(workload, 3)
+    allocator(workload, 4)
     workload.signal(signal.SIGKILL)
 
 

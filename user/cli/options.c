@@ -330,6 +330,10 @@ const struct option_info options__trace_table[] = {
 	{"quiet", 'q', NULL, "no warnings", FLAG(quiet), .section = "Messages"},
 	{"verbose", 'v', NULL, "say more, and the totals at the end", FLAG(verbose)},
 	{"progress", 0, NULL, "a line of progress on stderr, if a terminal", FLAG(progress)},
+	{"overhead", 0, NULL,
+	 "measure what the tracing itself takes, and say it\n"
+	 "at the end: each hook, probe and record",
+	 FLAG(overhead)},
 	{"help", 'h', NULL, "show this and exit", ACTION(ACTION_HELP)},
 	{"version", 'V', NULL, "show the version and exit", ACTION(ACTION_VERSION)},
 	{.name = NULL},

@@ -130,6 +130,7 @@ struct options {
 	bool quiet; /* no warnings; errors always */
 	bool verbose;
 	bool progress;
+	bool overhead; /* what tracing itself took, at the end */
 
 	/* After -EINVAL: `cannot VERB 'OBJECT': REASON`, without the prefix, and what to do next.
 	 * Raw: words of the command line are in them as they were typed. */

@@ -167,6 +167,16 @@ int keeper__detach_all(struct keeper *keeper, struct keeper_missed *missed)
 	return err;
 }
 
+int keeper__costs(struct keeper *keeper, struct keeper_costs *costs)
+{
+	const struct keeper_request request = {.verb = KEEPER_COSTS};
+	struct keeper_reply reply = {0};
+	int err = ask(keeper, &request, &reply);
+
+	*costs = err ? (struct keeper_costs){0} : reply.costs;
+	return err;
+}
+
 int keeper__continue(struct keeper *keeper, uint32_t target)
 {
 	const struct keeper_request request = {.verb = KEEPER_CONTINUE, .target = target};

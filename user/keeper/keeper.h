@@ -53,6 +53,12 @@ struct keeper_missed {
 	uint64_t values; /* changes of RSS and VMS, of any process, that agents saw late */
 };
 
+/* What the kernel's programs took. */
+struct keeper_costs {
+	int n;
+	struct kernel_cost programs[KERNEL_MAX_COSTS];
+};
+
 /* Executable memory of a target: a mapping, or the gap between two, which has no name. */
 struct keeper_mapping {
 	uint64_t start, end;
@@ -108,6 +114,8 @@ int keeper__maps(struct keeper *keeper, uint32_t target, int *fd);
 /* @brief Detach one target. Waits until no program runs for it. */
 int keeper__detach(struct keeper *keeper, uint32_t target);
 int keeper__detach_all(struct keeper *keeper, struct keeper_missed *missed);
+/* @brief What programs took so far. @return 0; -EPIPE: the keeper has died */
+int keeper__costs(struct keeper *keeper, struct keeper_costs *costs);
 /* @brief Continue a stopped target. Does not wait. */
 int keeper__continue(struct keeper *keeper, uint32_t target);
 

@@ -21,6 +21,7 @@ enum keeper_verb {
 	KEEPER_STOP_AGENTS,
 	KEEPER_MAPS,
 	KEEPER_MAPPING,
+	KEEPER_COSTS,
 	KEEPER_CONTINUE, /* no answer */
 };
 
@@ -36,6 +37,7 @@ struct keeper_reply {
 	struct keeper_missed missed;
 	struct keeper_attached attached; /* reader_fd is sent beside it */
 	struct keeper_mapping mapping;	 /* its file is sent beside it */
+	struct keeper_costs costs;
 };
 
 /* @brief The keeper's life. Does not return. */

@@ -648,6 +648,9 @@ static bool handle(struct server *server, const struct keeper_request *request,
 	case KEEPER_MAPPING:
 		reply->err = find_mapping(server, request, reply);
 		return true;
+	case KEEPER_COSTS:
+		reply->costs.n = kernel__costs(server->kernel, reply->costs.programs);
+		return true;
 	case KEEPER_CONTINUE:
 		continue_one(server, request->target);
 		return false;

@@ -19,6 +19,7 @@ struct kernel {
 	int n_cpus;
 	uint32_t ring_size, perf_size;
 	bool has_cookies;
+	int timing; /* descriptor: programs are timed while it is open; -1 */
 	/* kernel_config.mappings */
 	struct wire_memory_state *memories; /* n_targets of them */
 	uint32_t n_targets;

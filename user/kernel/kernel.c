@@ -258,6 +258,9 @@ static int load(struct kernel *kernel, const struct kernel_config *config, const
 		err = size_maps(kernel, config);
 	if (!err)
 		err = pikos_bpf__load(kernel->bpf);
+	/* All programs of the host are, since Linux 5.8: some 20 ns for each run. */
+	if (!err && config->overhead)
+		kernel->timing = bpf_enable_stats(BPF_STATS_RUN_TIME);
 	return err ? err : fill(kernel, config);
 }
 
@@ -269,6 +272,8 @@ struct kernel *kernel__new(const struct kernel_config *config, const bool found[
 
 	libbpf_set_print(keep_words);
 	*last_words = '\0';
+	if (kernel)
+		kernel->timing = -1;
 	if (!err) {
 		err = load(kernel, config, found);
 		if (err)
@@ -293,6 +298,8 @@ void kernel__free(struct kernel *kernel)
 		if (kernel->rings[i] >= 0)
 			close(kernel->rings[i]);
 	free(kernel->rings);
+	if (kernel->timing >= 0)
+		close(kernel->timing);
 	mappings__free(kernel);
 	pikos_bpf__destroy(kernel->bpf);
 	free(kernel);
@@ -490,15 +497,42 @@ struct info_with_misses {
 	unsigned char later[256];
 };
 
-uint64_t kernel__missed_by(const struct bpf_program *program)
+static struct bpf_prog_info info_of(const struct bpf_program *program)
 {
 	struct info_with_misses info = {0};
 	uint32_t size = sizeof(info);
 
 	if (!bpf_program__autoload(program) ||
 	    bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size))
-		return 0;
-	return info.info.recursion_misses;
+		return (struct bpf_prog_info){0};
+	return info.info;
+}
+
+uint64_t kernel__missed_by(const struct bpf_program *program)
+{
+	return info_of(program).recursion_misses;
+}
+
+bool kernel__is_timed(const struct kernel *kernel)
+{
+	return kernel->timing >= 0;
+}
+
+int kernel__costs(const struct kernel *kernel, struct kernel_cost costs[KERNEL_MAX_COSTS])
+{
+	struct bpf_program *program;
+	int n = 0;
+
+	bpf_object__for_each_program(program, kernel->bpf->obj)
+	{
+		struct bpf_prog_info info = info_of(program);
+
+		if (!info.run_cnt || n == KERNEL_MAX_COSTS)
+			continue;
+		costs[n] = (struct kernel_cost){.count = info.run_cnt, .ns = info.run_time_ns};
+		snprintf(costs[n++].name, sizeof(costs[0].name), "%s", bpf_program__name(program));
+	}
+	return n;
 }
 
 uint64_t kernel__missed(const struct kernel *kernel)

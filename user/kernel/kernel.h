@@ -40,6 +40,7 @@ struct kernel_config {
 	bool ledger;   /* mappings: fit to be added up; by range and by thread */
 	bool stacks;   /* mappings: with whole stacks of Python frames */
 	bool native;   /* mappings: with C frames */
+	bool overhead; /* have the kernel time its programs */
 	uint32_t n_targets;
 	enum kernel_transport transport;
 	uint32_t buffer_size;	   /* bytes per CPU, a power of two */
@@ -162,6 +163,18 @@ uint32_t kernel__next_generation(struct kernel *kernel);
 void kernel__set_keeper(struct kernel *kernel, pid_t tgid);
 /* @brief Pause nobody any more: there is no loader to empty the buffers. */
 void kernel__end_pauses(struct kernel *kernel);
+/* What the kernel says that a program of ours took since it was loaded. */
+struct kernel_cost {
+	char name[32];
+	uint64_t count, ns;
+};
+
+#define KERNEL_MAX_COSTS 64
+
+/* @return whether the kernel times programs: kernel_config.overhead, and it could */
+bool kernel__is_timed(const struct kernel *kernel);
+/* @brief Those that have run. Needs rights. @return how many */
+int kernel__costs(const struct kernel *kernel, struct kernel_cost costs[KERNEL_MAX_COSTS]);
 /* @brief How many times a program did not run though its probe was hit. Needs rights. */
 uint64_t kernel__missed(const struct kernel *kernel);
 uint64_t kernel__missed_by(const struct bpf_program *program);

@@ -147,6 +147,7 @@ static void take_notice(struct monitor *monitor, uint32_t target, enum wire_noti
 	switch (notice) {
 	case WIRE_NOTICE_HOOKED:
 		forget_all(monitor, agent); /* the process may have become another program */
+		memset(agent->overhead, 0, sizeof(agent->overhead));
 		said->hooked = true;
 		said->ended = false;
 		break;
@@ -179,6 +180,21 @@ static void take_values(struct agent *agent, const struct wire_slot *slots, uint
 		memcpy(&agent->values, slots + 1, sizeof(agent->values));
 }
 
+/* Each tells all since the agent's beginning; a process can have had several agents. */
+static void take_overhead(struct agent *agent, const struct wire_slot *slots, uint32_t span)
+{
+	struct wire_overhead *sum, *before, now;
+
+	if (span < 2 || slots->code >= WIRE_N_OVERHEADS)
+		return;
+	memcpy(&now, slots + 1, sizeof(now));
+	sum = &agent->said.overhead[slots->code];
+	before = &agent->overhead[slots->code];
+	sum->count += now.count - before->count;
+	sum->ns += now.ns - before->ns;
+	*before = now;
+}
+
 /* @return 0, or what monitor__mark returned */
 static int take_other(struct monitor *monitor, const struct wire_batch *batch,
 		      const struct wire_slot *slots, uint32_t span)
@@ -203,6 +219,9 @@ static int take_other(struct monitor *monitor, const struct wire_batch *batch,
 		break;
 	case WIRE_SLOT_VALUES:
 		take_values(agent, slots, span);
+		break;
+	case WIRE_SLOT_OVERHEAD:
+		take_overhead(agent, slots, span);
 		break;
 	}
 	if (was_hooked || !agent->said.hooked || source->has_begun)

@@ -49,6 +49,7 @@ enum column {
 /* The agent of one target, and where in its batches we are. */
 struct agent {
 	struct monitor_agent said;
+	struct wire_overhead overhead[WIRE_N_OVERHEADS]; /* as the program of now last said */
 	struct ids *ids;
 	struct batch_clock clock;
 	uint64_t told;		   /* events of all batches, those included that had no room */

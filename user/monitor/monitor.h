@@ -77,6 +77,7 @@ struct monitor_agent {
 	bool hooked, ended, wants_resend;
 	int refusal; /* once it has ended without hooks: why, an enum agent_refusal */
 	uint32_t replaced, interpreters, late_threads, allocators;
+	struct wire_overhead overhead[WIRE_N_OVERHEADS]; /* by enum wire_overhead_kind */
 };
 
 /* @return of that target; all zero while none has spoken. Valid until monitor__free. */

@@ -117,6 +117,8 @@ static void report(struct session *session, const struct monitor_totals *totals)
 	report_frames(totals);
 	if (late)
 		log_warn("%" PRIu64 " records were written after younger ones", late);
+	if (session->options->overhead)
+		overhead__report(session, totals->seen);
 	if (session->options->verbose)
 		log_line("seen=%" PRIu64 " written=%" PRIu64 " filtered=%" PRIu64 " lost=%" PRIu64,
 			 totals->seen, totals->written, totals->filtered, totals->lost);
@@ -154,6 +156,7 @@ void session__settle(struct session *session)
 	if (session->summaries)
 		summaries__note_end(session->summaries);
 	detach(session);
+	overhead__settle(session);
 	if (!session->enough && !session->failure)
 		err = session__drain(session, true);
 	if (!session->enough && !session->failure && !err)

@@ -8,6 +8,7 @@
  *	summaries.c	memory --summary: ledgers, and when they are written
  *	agents.c	the agents in them: hooked, ids anew, notices, ended
  *	ending.c	detach, drain, account, report
+ *	overhead.c	--overhead: what all of it took
  */
 #ifndef PIKOS_SESSION_INTERNAL_H
 #define PIKOS_SESSION_INTERNAL_H
@@ -72,6 +73,8 @@ struct session {
 	bool awaits_main;	      /* one would be, at Py_RunMain */
 	bool enough;		      /* --max-records reached */
 	struct pikos_summary summary; /* at the end */
+	uint64_t cpu_start;	      /* ns of CPU of ours, when the watching began */
+	struct keeper_costs costs;    /* --overhead, at the end */
 	int failure;		      /* exit status of a failure, 0: none so far */
 };
 
@@ -114,5 +117,13 @@ int session__recorder_failed(struct session *session, int err);
 void session__settle(struct session *session);
 /* @brief The program is over, too: finalize and report. @return the exit status */
 int session__end(struct session *session);
+
+/* overhead.c */
+/* @brief The tracing begins: from here on is counted what it takes. */
+void overhead__begin(struct session *session);
+/* @brief All is detached: ask the kernel, while there is a keeper. */
+void overhead__settle(struct session *session);
+/* @brief Print it. @param records that we have handled */
+void overhead__report(const struct session *session, uint64_t records);
 
 #endif /* PIKOS_SESSION_INTERNAL_H */

@@ -61,6 +61,7 @@ static void configure(struct session *session)
 	config->stacks = options->stacks || session->consumer;
 	config->ledger = session->consumer;
 	config->native = options->native;
+	config->overhead = options->overhead;
 	config->n_targets = options->argv ? 1 : options->n_pids;
 	config->memory = session->output.type.memory;
 	config->focus = options->focus;
@@ -98,7 +99,7 @@ static uint32_t agent_flags(const struct session *session)
 	       (options->qualified ? AGENT_QUALIFIED : 0) | (times ? AGENT_TIMES : 0) |
 	       (type->memory ? AGENT_VALUES : 0) | (options->focus ? AGENT_FOCUS : 0) |
 	       allocation_flags(options) | (options->pikos_run ? AGENT_WINDOW : 0) |
-	       (options->regions ? AGENT_REGIONS : 0);
+	       (options->overhead ? AGENT_OVERHEAD : 0) | (options->regions ? AGENT_REGIONS : 0);
 }
 
 static void choose_sources(struct session *session)

@@ -110,6 +110,7 @@ static void watch(struct session *session)
 	struct epoll_event events[MAX_EVENTS];
 
 	watch_keeper(session);
+	overhead__begin(session);
 	if (session->options->duration_ns)
 		session->deadline = clock_ns() + session->options->duration_ns;
 	while (session->n_alive && !session->enough && !session->failure) {

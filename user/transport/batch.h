@@ -39,7 +39,7 @@ static inline uint32_t batch__span(const struct wire_slot *slots, uint32_t i, ui
 
 	if (type == WIRE_SLOT_DETAILED)
 		return n - i < WIRE_DETAILED_SLOTS ? n - i : WIRE_DETAILED_SLOTS;
-	if (type != WIRE_SLOT_DEFINE && type != WIRE_SLOT_VALUES)
+	if (type != WIRE_SLOT_DEFINE && type != WIRE_SLOT_VALUES && type != WIRE_SLOT_OVERHEAD)
 		return 1;
 	return more < 0 || (uint32_t)more >= n - i ? n - i : 1 + (uint32_t)more;
 }
