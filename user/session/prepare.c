@@ -63,7 +63,8 @@ static void configure(struct session *session)
 	config->native = options->native;
 	config->overhead = options->overhead;
 	config->n_targets = options->argv ? 1 : options->n_pids;
-	config->memory = session->output.type.memory;
+	/* A summary has no column RSS, but is made of its changes. */
+	config->memory = session->output.type.memory || config->mappings;
 	config->focus = options->focus;
 	config->regions = options->regions;
 	config->lossless = options->lossless;
