@@ -297,6 +297,7 @@ static int attach_memory(struct server *server, uint32_t index, struct keeper_at
 
 	err = frame_layout__of(interpreter__info(kept->interpreter), &layout, &attached->why);
 	attached->no_frames = err;
+	kernel__flush_mappings(server->kernel); /* of the program before an exec */
 	err = kernel__set_layout(server->kernel, index, &layout);
 	if (!err)
 		err = kernel__adopt(server->kernel, index, kept->pid);

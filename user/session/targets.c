@@ -382,6 +382,11 @@ static int attach(struct session *session, int index)
 	session->awaits_main = attached.result == KEEPER_WILL_STOP && attached.agent;
 	if (attached.result != KEEPER_ATTACHED)
 		return 0;
+	/* It stands still: what is in the buffers was done by the program before it. */
+	if (session->consumer && session->program)
+		err = session__drain(session, true);
+	if (err)
+		return err;
 	target->agent = attached.agent;
 	take_reader(session, index, attached.reader_fd);
 	if (attached.agent && !session->program)
