@@ -167,9 +167,9 @@ static __noinline int emit(const struct wire_memory *from, const struct wire_fra
 static __always_inline __u32 actor_flags(const struct mm_struct *mm, __u32 index)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	struct wire_target *target = bpf_map_lookup_elem(&targets, &index);
+	struct wire_memory_state *state = bpf_map_lookup_elem(&memories, &index);
 
-	return target && target->tgid == tgid && current_mm() == mm ? 0 : WIRE_STACK_OUTSIDE;
+	return state && state->tgid == tgid && current_mm() == mm ? 0 : WIRE_STACK_OUTSIDE;
 }
 
 /* @return WIRE_FINALIZING or 0 */
@@ -893,6 +893,7 @@ int adopt_memory(struct bpf_iter__task *ctx)
 		return 0;
 	state->ready = 0;
 	state->mm = key;
+	state->tgid = tgid;
 	find_counters(state, mm);
 	bpf_map_update_elem(&mms, &key, index, BPF_ANY);
 	for (int i = 0; i < WIRE_N_COUNTERS; i++)
