@@ -11,8 +11,11 @@
  * frame (a freed one has none) and no interpreter was added; with several interpreters it is
  * looked for each time.
  *
- * Everything read is bounded and may be garbage. A thread whose state another thread made and
- * never used (its id is then the other's) is not found.
+ * Everything read is bounded and may be garbage.
+ *
+ * C code may have a state made by one thread and used by another: its id is then the maker's. Who
+ * uses it is not found, and who made it has two states with frames, of which nothing tells its own:
+ * that is STATE_DOUBTFUL, its frames are not to be read.
  */
 #ifndef PIKOS_THREAD_STATE_BPF_H
 #define PIKOS_THREAD_STATE_BPF_H
@@ -74,6 +77,8 @@ static __always_inline bool has_python(const struct wire_layout *layout, __u64 f
 #define STATE_GONE  4ULL /* none any more */
 #define STATE_BITS  7ULL
 
+#define STATE_DOUBTFUL 8ULL /* no address: one of several */
+
 /* A function of its own, or the verifier would look at each state anew. */
 __weak __u64 look_at_state(__u32 target, __u64 state, __u64 self)
 {
@@ -89,24 +94,29 @@ __weak __u64 look_at_state(__u32 target, __u64 state, __u64 self)
 	return next | (has_python(layout, state_frame(layout, state)) ? STATE_RUNS : STATE_IDLES);
 }
 
-/* @return a state of the interpreter that is the thread's, with its bits; STATE_GONE; 0: none */
+/*
+ * @return a state of the interpreter that is the thread's, with its bits; 0: none; with STATE_GONE:
+ * as far as could be looked
+ */
 __weak __u64 find_in_interpreter(__u32 target, __u64 interpreter, __u64 self)
 {
 	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
-	__u64 state, seen, idle = 0;
+	__u64 state, seen, found = 0;
 
 	if (!layout)
 		return 0;
 	state = read_word(interpreter + layout->interpreter_threads_head) & ~STATE_BITS;
 	for (int i = 0; i < MAX_THREAD_STATES && state; i++) {
 		seen = look_at_state(target, state, self);
-		if (seen & (STATE_RUNS | STATE_GONE))
-			return (state & ~STATE_BITS) | (seen & STATE_BITS);
-		if (seen & STATE_IDLES)
-			idle = (state & ~STATE_BITS) | STATE_IDLES;
+		if (seen & STATE_GONE)
+			return found | STATE_GONE;
+		if (seen & found & STATE_RUNS)
+			return STATE_DOUBTFUL | STATE_RUNS;
+		if (seen & STATE_RUNS || (seen & STATE_IDLES && !(found & STATE_RUNS)))
+			found = state | (seen & STATE_BITS);
 		state = seen & ~STATE_BITS;
 	}
-	return idle;
+	return found;
 }
 
 /*
@@ -152,12 +162,15 @@ static __always_inline __u64 look_up_thread_state(const struct wire_layout *layo
 
 	found.interpreter = only_interpreter(layout);
 	found.state = find_thread_state(target, self);
-	if (found.state)
+	if (found.state && found.state != STATE_DOUBTFUL)
 		bpf_map_update_elem(&thread_states, &tid, &found, BPF_ANY);
 	return found.state;
 }
 
-/* @return the frame on top of the current thread, complete or not; 0: it runs no Python */
+/*
+ * @return the frame on top of the current thread, complete or not; 0: it runs no Python;
+ * STATE_DOUBTFUL: nowhere that can be read
+ */
 static __always_inline __u64 thread_frame(const struct wire_layout *layout, __u32 target)
 {
 	__u32 tid = bpf_get_current_pid_tgid();
@@ -173,7 +186,9 @@ static __always_inline __u64 thread_frame(const struct wire_layout *layout, __u3
 			return frame;
 	}
 	state = look_up_thread_state(layout, target, self);
-	return state ? state_frame(layout, state) : 0;
+	if (!state || state == STATE_DOUBTFUL)
+		return state;
+	return state_frame(layout, state);
 }
 
 #endif /* PIKOS_THREAD_STATE_BPF_H */

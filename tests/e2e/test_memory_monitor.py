@@ -6,9 +6,10 @@ import mmap
 import os
 import re
 import signal
+import subprocess
 
 import interpreters
-from harness import WORKLOADS, add_test, check, equal, test
+from harness import WORKLOADS, add_test, check, equal, need_command, test
 from records import FIELDS, read_csv
 from test_memory import kernel_version, need_exact_statm
 
@@ -87,9 +88,53 @@ def compare_interpreter(context, interpreter):
                        "lend": "libc.madvise(address, pages * PAGE, MADV_FREE)"}, "the lines")
 
 
+def compare_thread_states(context, interpreter):
+    """Whoever has made a thread and its state: a row names who maps, or nobody."""
+    compiler = need_command("cc")
+    place, _ = interpreter.place(context)
+    library = os.path.join(interpreter.scratch(context), "thread_states.so")
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-nostdlib", "-o", library,
+                    os.path.join(WORKLOADS, "thread_states.c")], check=True)
+    workload = context.start(interpreter.command(
+        os.path.join(place, "thread_states.py"), interpreter.inside(library)))
+    rows, _, _ = record(context, workload)
+    names = {"map_as_main": {"map_as_main", "<unknown>"},  # it has two states
+             "map_with_a_state_of_main": {"map_with_a_state_of_main", "<native>"}}
+    for size, function in workload.peek().items():
+        got = {row["function"] for row in rows if row["type"] == "mmap" and row["size"] == size}
+        check(got and got <= names.get(function, {function}), f"who is named for {function}",
+              function, got)
+    equal([row["type"] for row in rows if row["function"] == "<outside>"], [],
+          "rows of another process")
+
+
 for each in interpreters.known():
     add_test(f"memory_calls_{each.label}", lambda context, each=each:
              compare_interpreter(context, each))
+    add_test(f"memory_thread_states_{each.label}", lambda context, each=each:
+             compare_thread_states(context, each))
+
+
+@test()
+def test_memory_nobody_is_outside(context):
+    """From the first row to the last: nobody else has mapped what a program maps all the time."""
+    program = context.write("maps.py", f"""import mmap, sys
+sys.path.insert(0, {WORKLOADS!r})
+import stage
+def f():
+    mmap.mmap(-1, 7 << 12)
+stage.ready()
+while True:
+    f()
+""")
+    workload = context.start([context.python, program])
+    for _ in range(3):
+        tracer = context.attach("memory", workload)
+        tracer.signal(signal.SIGINT)
+        tracer.wait(0)
+        names = {row["function"] for row in read_csv(context.path("records.csv"), "memory")
+                 if row["type"] in CALLS}
+        equal(names, {"f"}, "who has mapped")
 
 
 @test()
