@@ -263,6 +263,40 @@ def test_frames_linked_into_a_program(context):
     context.note(", ".join(tried))
 
 
+def as_written(name):
+    """Names survive but for what is no UTF-8: a surrogate, or a byte that one stands for."""
+    return name.encode("utf-8", "surrogateescape" if "\udcff" in name else "surrogatepass").decode(
+        "utf-8", "backslashreplace")
+
+
+@test()
+def test_frames_hostile_names(context):
+    """CSV gives every name back; people's recordings have a line for each row, and no controls."""
+    workload = context.workload("hostile_names.py")
+    tracer = context.record("memory", workload, "--stacks", *BIG)
+    equal(tracer.summary()["lost"], 0, "events lost")
+    rows, seen = mapped(context.path("records.csv")), workload.peek()
+    check(len(seen) > 500, "hardly a name: proves nothing")
+    wrong = {}
+    for size, names in seen.items():
+        function, file = map(as_written, names)
+        folded = "{}:{}:2".format(*(each.replace(";", "\\x3b") for each in (file, function)))
+        got = [(row["function"], row["filename"], row["stack"].rpartition(";")[2])
+               for row in rows.get(size, [])]
+        if got != [(function, file, folded)]:
+            wrong[names] = got
+    check(not wrong, f"{len(wrong)} of {len(seen)} names", None, wrong)
+    for options in ((), ("--plain",), ("--summary", "--top", "0")):
+        workload = context.workload("hostile_names.py")
+        tracer = context.record("memory", workload, *options, *BIG, output="records.txt")
+        with open(context.path("records.txt"), "rb") as stream:
+            text = stream.read().decode()
+        equal({c for c in text if ord(c) < 32 or 127 <= ord(c) < 160 or c == "\u202e"}, {"\n"},
+              f"controls, with {options}")
+        if "--summary" not in options:
+            equal(text.count("\n"), 2 + tracer.summary()["written"], "lines")
+
+
 @test(vm=True)
 def test_frames_are_all_known(context):
     """From the first instruction on: what a stack needs has come before it, on every CPU."""

@@ -414,6 +414,9 @@ def test_ledger_says_what_was_lost(context):
     check(lost > 0, "nothing was lost: proves nothing")
     rows = last(context).rows["lost", ""]
     equal([row["lineNo"] for row in rows], [lost], "events lost, by the summary")
+    totals = [row["function"] for row in last(context).rows["total", ""]]
+    check("stack growth or lost" in totals and "stack growth" not in totals,
+          "what was lost is said to be the stack's growth", None, totals)
     check(f"{lost} events were lost" in tracer.errors(), "not said", None, tracer.errors())
 
 

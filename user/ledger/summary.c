@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "filter/filter.h"
-#include "monitor/text.h"
+#include "monitor/stack_text.h"
 
 /* A moment, with the kernel's word for it. */
 struct state {
@@ -25,8 +25,7 @@ struct summary {
 	/* Of the summary that is being written. */
 	const struct state *from;
 	struct state to;
-	char *stack; /* a cell's text */
-	size_t stack_size;
+	struct stack_text stack;
 };
 
 /* clang-format off */
@@ -43,6 +42,7 @@ static const struct pikos_text sections[STACKS_N_BY] = {
 static const struct pikos_text total = TEXT("total"), own = TEXT("own"),
 			       inclusive = TEXT("inclusive");
 static const struct pikos_text lines = TEXT("lines"), stack_growth = TEXT("stack growth"),
+			       stack_or_lost = TEXT("stack growth or lost"),
 			       reclaimed = TEXT("reclaimed"), kernel = TEXT("kernel"),
 			       growth = TEXT("growth"), explained = TEXT("explained");
 static const struct pikos_text lost = TEXT("lost"), events = TEXT("events"),
@@ -67,7 +67,7 @@ void summary__free(struct summary *summary)
 	if (!summary)
 		return;
 	free(summary->last.stacks.bytes);
-	free(summary->stack);
+	free(summary->stack.bytes);
 	free(summary);
 }
 
@@ -91,42 +91,20 @@ static int64_t resident(const struct stack_bytes *bytes)
 	return bytes->faulted - bytes->released;
 }
 
-static bool append(struct summary *summary, size_t *len, const char *bytes, size_t n)
-{
-	if (*len + n > summary->stack_size) {
-		char *grown = realloc(summary->stack, 2 * (*len + n));
-
-		if (!grown)
-			return false;
-		summary->stack = grown;
-		summary->stack_size = 2 * (*len + n);
-	}
-	memcpy(summary->stack + *len, bytes, n);
-	*len += n;
-	return true;
-}
-
-static bool append_frame(struct summary *summary, size_t *len, uint32_t node)
+static int append_frame(struct summary *summary, uint32_t node)
 {
 	struct stack_line line;
-	char number[16];
-	int n;
 
 	stacks__line(summary->stacks, node, &line);
-	n = snprintf(number, sizeof(number), ":%d", line.line);
 	if (node < STACKS_N_SPECIAL)
-		return append(summary, len, line.function->data, line.function->len);
-	return append(summary, len, line.file->data, line.file->len) &&
-	       append(summary, len, ":", 1) &&
-	       append(summary, len, line.function->data, line.function->len) &&
-	       append(summary, len, number, n);
+		return stack_text__append_words(&summary->stack, line.function->data);
+	return stack_text__append_frame(&summary->stack, line.file, line.function, line.line);
 }
 
-/* FILE:FUNCTION:LINE;..., outermost first. @return false: no memory */
-static bool fold(struct summary *summary, uint32_t node, struct pikos_text *text)
+/* Outermost first. @return NULL: no memory */
+static const struct pikos_text *fold(struct summary *summary, uint32_t node)
 {
 	uint32_t path[WIRE_MAX_FRAMES + 2], n = 0;
-	size_t len = 0;
 
 	while (n < sizeof(path) / sizeof(*path)) {
 		path[n++] = node;
@@ -137,11 +115,12 @@ static bool fold(struct summary *summary, uint32_t node, struct pikos_text *text
 	/* What is below all of them goes without saying. */
 	if (n > 1 && path[n - 1] == STACKS_NATIVE)
 		n--;
+	stack_text__begin(&summary->stack);
 	while (n--)
-		if (!append_frame(summary, &len, path[n]) || (n && !append(summary, &len, ";", 1)))
-			return false;
-	*text = (struct pikos_text){summary->stack, len, text__flags(summary->stack, len)};
-	return true;
+		if (append_frame(summary, path[n]) ||
+		    (n && stack_text__append_words(&summary->stack, ";")))
+			return NULL;
+	return stack_text__end(&summary->stack);
 }
 
 struct cells {
@@ -182,9 +161,9 @@ static int write_row(struct summary *summary, const struct row *row)
 		.pid = summary->pid,
 		.time = summary->to.time,
 	};
-	struct pikos_text stack = nothing;
+	const struct pikos_text *stack = row->stack ? fold(summary, row->stack) : &nothing;
 
-	if (row->stack && !fold(summary, row->stack, &stack))
+	if (!stack)
 		return -ENOMEM;
 	set_integer(&cells, "pid", summary->pid);
 	set_integer(&cells, "time", summary->to.time);
@@ -200,7 +179,7 @@ static int write_row(struct summary *summary, const struct row *row)
 	set_integer(&cells, "faulted", row->bytes.faulted);
 	set_integer(&cells, "resident", resident(&row->bytes));
 	set_text(&cells, "filename", row->file);
-	set_text(&cells, "stack", &stack);
+	set_text(&cells, "stack", stack);
 	if (config->filters && !filters__keep(config->filters, &record, false))
 		return 0;
 	return pikos_recorder__record(config->recorder, &record);
@@ -240,6 +219,12 @@ static bool is_nothing(const struct stack_bytes *bytes)
 	return !bytes->mapped && !bytes->unmapped && !bytes->faulted && !bytes->released;
 }
 
+/* Calls that are not in the books: what they mapped looks like what was mapped without one. */
+static bool is_incomplete(const struct ledger_totals *totals)
+{
+	return totals->lost || totals->inexact;
+}
+
 static int write_totals(struct summary *summary, struct summary_share *share)
 {
 	const struct state *from = summary->from, *to = &summary->to;
@@ -273,7 +258,9 @@ static int write_totals(struct summary *summary, struct summary_share *share)
 	if (!err)
 		err = write_total(summary, &lines, &by_lines);
 	if (!err)
-		err = write_total(summary, &stack_growth, &without_call);
+		err = write_total(summary,
+				  is_incomplete(&to->totals) ? &stack_or_lost : &stack_growth,
+				  &without_call);
 	if (!err && elsewhere)
 		err = write_total(summary, &reclaimed, &(struct stack_bytes){0, 0, 0, elsewhere});
 	if (!err)

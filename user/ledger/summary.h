@@ -16,6 +16,7 @@
  *	<native> <outside> <unknown> <other>	done by no known line; see stacks.h
  *	lines		by all lines
  *	stack growth	mapped without a call: VMS minus what the calls have mapped
+ *			("stack growth or lost" if events were lost, or ranges had no room)
  *	reclaimed	dropped by the kernel itself: whose it was is not known
  *	kernel		its own word: VMS, RSS
  *	growth		by how much they have grown, what the start has given back added

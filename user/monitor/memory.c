@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 
 #include "monitor/internal.h"
+#include "monitor/stack_text.h"
 #include "monitor/text.h"
 #include "symbols/native.h"
 
@@ -31,17 +32,11 @@ static const struct pikos_text unknown = TEXT("<unknown>");
 static const struct pikos_text outside = TEXT("<outside>");
 static const struct pikos_text nothing = TEXT("");
 
-/* A cell's text that is made anew for each row. */
-struct cell_text {
-	struct pikos_text text;
-	char *bytes;
-	size_t capacity;
-};
-
 struct memory_rows {
 	struct frames *known;
 	struct frame frames[WIRE_MAX_FRAMES];
-	struct cell_text address, stack, native;
+	/* Cells whose text is made anew for each row. */
+	struct stack_text address, stack, native;
 	struct native *names; /* of C functions; NULL: none */
 };
 
@@ -77,54 +72,18 @@ int memory_rows__learn(struct memory_rows *rows, const struct wire_head *head, u
 
 /* ------------------------------------------------------------------ cells */
 
-static int append(struct cell_text *cell, const char *bytes, size_t len)
-{
-	size_t need = cell->text.len + len;
-
-	if (!len)
-		return 0;
-	if (need > cell->capacity) {
-		char *grown = realloc(cell->bytes, 2 * need);
-
-		if (!grown)
-			return -ENOMEM;
-		cell->bytes = grown;
-		cell->capacity = 2 * need;
-	}
-	memcpy(cell->bytes + cell->text.len, bytes, len);
-	cell->text.len = need;
-	return 0;
-}
-
-static int append_words(struct cell_text *cell, const char *words)
-{
-	return append(cell, words, strlen(words));
-}
-
-static void begin(struct cell_text *cell)
-{
-	cell->text.len = 0;
-}
-
-static const struct pikos_text *end(struct cell_text *cell)
-{
-	cell->text.data = cell->bytes ? cell->bytes : "";
-	cell->text.flags = text__flags(cell->text.data, cell->text.len);
-	return &cell->text;
-}
-
 static const struct pikos_text *address_text(struct memory_rows *rows,
 					     const struct memory_event *event)
 {
 	char digits[24];
 
-	begin(&rows->address);
+	stack_text__begin(&rows->address);
 	if (event->address) {
 		snprintf(digits, sizeof(digits), "0x%" PRIx64, event->address);
-		if (append_words(&rows->address, digits))
+		if (stack_text__append_words(&rows->address, digits))
 			return NULL;
 	}
-	return end(&rows->address);
+	return stack_text__end(&rows->address);
 }
 
 /* What stands in place of frames, or beyond the outermost. */
@@ -143,35 +102,27 @@ static const char *marks(uint32_t flags)
 	return flags & WIRE_STACK_CUT ? "<cut>" : "";
 }
 
-static int append_frame(struct cell_text *cell, const struct frame *frame)
+static int append_frame(struct stack_text *stack, const struct frame *frame)
 {
-	char digits[16];
-	int err;
-
-	if (cell->text.len && append(cell, ";", 1))
+	if (stack->len && stack_text__append(stack, ";", 1))
 		return -ENOMEM;
 	if (!frame->symbol)
-		return append_words(cell, unknown.data);
-	err = append(cell, frame->symbol->file->data, frame->symbol->file->len);
-	if (!err)
-		err = append(cell, ":", 1);
-	if (!err)
-		err = append(cell, frame->symbol->function->data, frame->symbol->function->len);
-	snprintf(digits, sizeof(digits), ":%d", frame->line);
-	return err ? err : append_words(cell, digits);
+		return stack_text__append_words(stack, unknown.data);
+	return stack_text__append_frame(stack, frame->symbol->file, frame->symbol->function,
+					frame->line);
 }
 
 /* Outermost first, as flame graphs want it. */
 static const struct pikos_text *stack_text(struct memory_rows *rows,
 					   const struct memory_event *event)
 {
-	begin(&rows->stack);
-	if (append_words(&rows->stack, marks(event->flags)))
+	stack_text__begin(&rows->stack);
+	if (stack_text__append_words(&rows->stack, marks(event->flags)))
 		return NULL;
 	for (uint32_t i = event->n_frames; i-- > 0;)
 		if (append_frame(&rows->stack, &event->frames[i]))
 			return NULL;
-	return end(&rows->stack);
+	return stack_text__end(&rows->stack);
 }
 
 static int append_native(struct memory_rows *rows, uint32_t target, uint64_t address,
@@ -182,10 +133,10 @@ static int append_native(struct memory_rows *rows, uint32_t target, uint64_t add
 
 	if (!rows->names) {
 		snprintf(digits, sizeof(digits), "0x%" PRIx64, address);
-		return append_words(&rows->native, digits);
+		return stack_text__append_words(&rows->native, digits);
 	}
 	name = native__name(rows->names, target, address, is_return);
-	return name ? append(&rows->native, name->data, name->len) : -ENOMEM;
+	return name ? stack_text__append(&rows->native, name->data, name->len) : -ENOMEM;
 }
 
 /* The innermost is right in any case, it is where the thread was. */
@@ -203,14 +154,14 @@ static uint32_t count_native(struct memory_rows *rows, const struct memory_event
 static const struct pikos_text *native_text(struct memory_rows *rows,
 					    const struct memory_event *event)
 {
-	begin(&rows->native);
+	stack_text__begin(&rows->native);
 	for (uint32_t i = count_native(rows, event); i-- > 0;) {
-		if (rows->native.text.len && append(&rows->native, ";", 1))
+		if (rows->native.len && stack_text__append(&rows->native, ";", 1))
 			return NULL;
 		if (append_native(rows, event->target, event->native[i], i > 0))
 			return NULL;
 	}
-	return end(&rows->native);
+	return stack_text__end(&rows->native);
 }
 
 /* What is mapped where has changed. */
