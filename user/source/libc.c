@@ -83,7 +83,22 @@ static int rank(const char *path)
 struct search {
 	struct libc *libc;
 	int best;
+	char unfit[256]; /* one that should have had it; "": there was none */
 };
+
+static bool is_code(const struct elf_notes *elf, __u64 addr)
+{
+	const struct elf_header *header = elf_notes__header(elf);
+
+	for (int i = 0; i < header->n_segments; i++) {
+		const struct elf_segment *segment = &header->segments[i];
+
+		if (segment->executable && addr >= segment->addr &&
+		    addr - segment->addr < segment->file_size)
+			return true;
+	}
+	return false;
+}
 
 static int find_symbols(struct libc *libc)
 {
@@ -101,7 +116,8 @@ static int find_symbols(struct libc *libc)
 		if (addr && !elf_notes__read(libc->elf, addr, bytes, sizeof(bytes)) &&
 		    !memcmp(bytes, endbr64, sizeof(bytes)))
 			addr += sizeof(endbr64);
-		if (addr && elf_notes__file_offset(libc->elf, addr, 1, &libc->offsets[i]))
+		if (addr && (!is_code(libc->elf, addr) ||
+			     elf_notes__file_offset(libc->elf, addr, 1, &libc->offsets[i])))
 			addr = 0;
 		if (!addr && functions[i].needed)
 			return -ENOENT;
@@ -133,6 +149,7 @@ static int look_at(const struct mapping *map, void *arg)
 	if (!found.elf || find_symbols(&found) ||
 	    elf_notes__load_bias(found.elf, map->start, map->offset, true, &found.bias)) {
 		forget_file(&found);
+		snprintf(search->unfit, sizeof(search->unfit), "%s", map->path);
 		return 0;
 	}
 	forget_file(libc);
@@ -205,8 +222,11 @@ struct libc *libc__attach(struct kernel *kernel, uint32_t target, pid_t pid,
 		return NULL;
 	*libc = (struct libc){.kernel = kernel, .target = target, .pid = pid, .file = -1};
 	err = maps__each(pid, look_at, &search);
+	snprintf(text, sizeof(text), "its %.160s does not tell where malloc is", search.unfit);
 	if (!err && !search.best)
-		err = refuse(why, -ENOTSUP, "no libc with malloc is mapped into it");
+		err = refuse(why, -ENOTSUP,
+			     *search.unfit ? text
+					   : "no libc is mapped into it: it is a static program");
 	else if (err)
 		err = refuse(why, err, error_words(err));
 	for (int i = 0; i < N_FUNCTIONS && !err; i++) {
