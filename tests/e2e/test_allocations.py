@@ -17,7 +17,7 @@ from test_oracle import BIG
 HEADER = "time value1 value2 event name mod lineno from_name from_mod from_line pid tid depth"
 Row = collections.namedtuple("Row", HEADER)
 NUMBERS = set("time value1 value2 event lineno from_line pid tid depth".split())
-BEGIN, END = 1234567, 7654321  # as in workloads/allocating.py
+BEGIN, END, CHILDS = 1234567, 7654321, 987000  # as in workloads/allocating.py
 MALLOC, CALLOC, REALLOC, FREE, REALLOC_FREE = range(1000, 1005)
 
 
@@ -71,7 +71,16 @@ def between_marks(rows, tid):
     return own[at[0]:end[0] + 1]
 
 
+def check_one_process(rows):
+    """Nothing of the children that it forked."""
+    equal({row.pid for row in rows}, {rows[0].pid}, "processes")
+    childs = [row for row in rows
+              if row.event >= 1000 and CHILDS <= abs(row.value2) < CHILDS + 1000]
+    equal(childs, [], "rows of forked children")
+
+
 def compare(context, rows, truth, tid):
+    check_one_process(rows)
     freed = sizes_of_freed(rows)
     rows = between_marks(rows, tid)
     ours = [(row.event, row.value1, row.value2) for row in rows if row.event >= 1000]
@@ -154,6 +163,7 @@ def libc_tells(context, interpreter):
     rows, truth, tid = attached(context, interpreter)
     own = iter([(row.event, row.value1, max(row.value2, 0)) for row in rows if row.tid == tid])
     check(truth, "the oracle saw nothing")
+    check_one_process(rows)
     for at, (event, address, size) in enumerate(truth):
         if event in (MALLOC, REALLOC):
             size = size or 1  # Python asks libc for no empty blocks
@@ -254,6 +264,74 @@ for _each in interpreters.known():
              lambda context, each=_each: in_and_out(context, each))
     add_test(f"allocations_behind_another_{_each.label}",
              lambda context, each=_each: behind_another(context, each))
+
+
+# ------------------------------------------------------------------ fork and exec
+
+
+BECOMES = """
+import os, sys
+blocks = [[None] * (80 + n) for n in range(2000)]
+if len(sys.argv) == 1:
+    # What stays allocated lies where the next program has blocks, too.
+    os.execv(sys.executable, [sys.executable, __file__, "again"])
+del blocks[::2]
+"""
+
+
+BLOCKS = {8 * (80 + n) for n in range(2000)}
+
+
+def run_becoming(context, interpreter, *options):
+    """Rows of a program that becomes another."""
+    program, output = f"{interpreter.scratch(context)}/becomes.py", context.path("records.csv")
+    with open(program, "w", encoding="utf-8") as stream:
+        stream.write(BECOMES)
+    tracer = context.run("allocations", "-v", "-o", output, *BIG, *options, "--",
+                         *interpreter.command(interpreter.inside(program)),
+                         prefix=(harness.need_command("setarch"), "-R"))  # no random addresses
+    equal(tracer.summary()["lost"], 0, "events lost")
+    rows = rows_of(output)
+    equal(len(rows), tracer.summary()["written"], "rows")
+    equal([row.event for row in rows if row.event in (0, 100, 101)], [100, 101],
+          "beginning and end")
+    check_one_process(rows)
+    return rows
+
+
+def becomes_another(context, interpreter):
+    """The sizes of one program's blocks are not those of the next, which has its addresses."""
+    rows = run_becoming(context, interpreter)
+    execs = [n for n, row in enumerate(rows) if (row.event, row.name) == (3, "execv")]
+    equal(len(execs), 1, "calls of execv")
+    before, after = rows[:execs[0]], rows[execs[0]:]
+    for part in before, after:
+        freed = sizes_of_freed(part)
+        for row in part:
+            if row.event in (FREE, REALLOC_FREE):
+                equal(row.value2, freed[id(row)], f"the size of {row}")
+        check(BLOCKS <= {row.value2 for row in part if row.event == MALLOC}, "blocks are missing")
+    left = {row.value1 for row in before if row.event in (MALLOC, CALLOC, REALLOC)}
+    unknown = [row for row in after if row.event == FREE and not row.value2]
+    shared = sum(row.value1 in left for row in unknown)
+    context.note(f"{shared} of {len(unknown)} blocks of unknown size lie where others did")
+
+
+def becomes_another_beside_libc(context, interpreter):
+    """The same as libc tells it: all blocks of both, and the sizes of those given back."""
+    rows = run_becoming(context, interpreter, "--source", "usdt")
+    made = collections.Counter(row.value2 for row in rows if row.event == MALLOC)
+    check(all(made[size] >= 2 for size in BLOCKS), "blocks are missing")
+    last = max(n for n, row in enumerate(rows) if (row.event, row.value2) == (MALLOC, max(BLOCKS)))
+    freed = collections.Counter(-row.value2 for row in rows[last:] if row.event == FREE)
+    check(all(freed[8 * (80 + n)] for n in range(2000)), "sizes of what is given back")
+
+
+for _each in interpreters.known():
+    add_test(f"allocations_through_exec_{_each.label}",
+             lambda context, each=_each: becomes_another(context, each))
+    add_test(f"allocations_through_exec_libc_{_each.label}",
+             lambda context, each=_each: becomes_another_beside_libc(context, each))
 
 
 # ------------------------------------------------------------------ what is done with them

@@ -9,6 +9,7 @@ The result is the list of (event, address, size) that the oracle saw, in order.
 import ctypes
 import gc
 import json
+import os
 import re
 import sys
 import threading
@@ -117,6 +118,24 @@ def way_tracemalloc():
     way_lists()
     tracemalloc.stop()
     way_bytes()
+
+
+CHILDS = 987000  # sizes that only forked children ask for
+
+
+def way_forks():
+    """A child gives back blocks of before and has others, which are its own affair."""
+    blocks = [bytearray(3000 + n) for n in range(50)]
+    for _ in range(3):
+        pid = os.fork()
+        if not pid:
+            del blocks[::2]
+            blocks += [bytearray(CHILDS + n) for n in range(50)]
+            os._exit(0)
+        if os.waitpid(pid, 0)[1]:
+            raise RuntimeError("the child failed")
+        blocks += [bytearray(4000 + n) for n in range(50)]
+    del blocks[::2]
 
 
 def way_without_gil():

@@ -306,6 +306,16 @@ static int attach_memory(struct server *server, uint32_t index, struct keeper_at
 	return err;
 }
 
+/* Where its libraries are mapped and nothing has run of them. */
+static int stop_at_start(struct server *server, uint32_t index, struct keeper_attached *attached)
+{
+	struct kept *kept = &server->kept[index];
+
+	attached->result = KEEPER_WILL_STOP;
+	kept->start = usdt__stop_at_start(server->kernel, kept->interpreter, kept->pid);
+	return kept->start ? 0 : -errno;
+}
+
 /* Functions only if the interpreter has the probes: without them what is allocated is a record. */
 static int attach_libc(struct server *server, uint32_t index, struct keeper_attached *attached)
 {
@@ -313,6 +323,9 @@ static int attach_libc(struct server *server, uint32_t index, struct keeper_atta
 	struct wire_layout layout;
 	int err;
 
+	/* A program of ours that has not got its libc yet: it will stop once more. */
+	if (server->targets[index].exec_stop && usdt__is_loading(kept->interpreter))
+		return stop_at_start(server, index, attached);
 	frame_layout__of(interpreter__info(kept->interpreter), &layout, NULL);
 	err = kernel__set_layout(server->kernel, index, &layout);
 	if (!err && !interpreter__check(kept->interpreter, usdt__needs(false, false), NULL))
@@ -373,9 +386,7 @@ static int attach(struct server *server, uint32_t index, struct keeper_attached 
 		 */
 		if (!server->targets[index].exec_stop)
 			return refuse_unloaded(&attached->why);
-		attached->result = KEEPER_WILL_STOP;
-		kept->start = usdt__stop_at_start(server->kernel, kept->interpreter, kept->pid);
-		return kept->start ? 0 : -errno;
+		return stop_at_start(server, index, attached);
 	case INTERPRETER_NONE:
 		attached->result = KEEPER_NOT_PYTHON;
 		return 0;

@@ -148,6 +148,7 @@ static void take_notice(struct monitor *monitor, uint32_t target, enum wire_noti
 	case WIRE_NOTICE_HOOKED:
 		forget_all(monitor, agent); /* the process may have become another program */
 		memset(agent->overhead, 0, sizeof(agent->overhead));
+		monitor__forget_sizes(monitor->sources[target]); /* of blocks of its memory */
 		said->hooked = true;
 		said->ended = false;
 		break;

@@ -147,6 +147,7 @@ int monitor__set_target(struct monitor *monitor, uint32_t target, pid_t pid, str
 		return -ENOMEM;
 	if (!source->sizes && is_allocations(monitor))
 		source->sizes = sizes__new(); /* without, no size of what is freed is known */
+	monitor__forget_sizes(source);	      /* another program has other blocks */
 	source->pid = pid;
 	source->lines = lines;
 	monitor->sources[target] = source;

@@ -26,6 +26,23 @@ int process__open(pid_t pid, const char *name, int flags)
 	return fd;
 }
 
+bool process__is_at(pid_t pid, unsigned long long address, unsigned long long size)
+{
+	unsigned long long sp, ip;
+	char text[256];
+	ssize_t got;
+	int fd;
+
+	fd = process__open(pid, "syscall", O_RDONLY);
+	if (fd < 0)
+		return false;
+	got = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[got < 0 ? 0 : got] = '\0';
+	/* "-1 0xSP 0xIP": in no system call. */
+	return sscanf(text, "-1 %llx %llx", &sp, &ip) == 2 && ip >= address && ip - address < size;
+}
+
 int process__reopen(int path_fd)
 {
 	char path[32];

@@ -38,6 +38,9 @@ int maps__open(pid_t pid, const struct mapping *map);
  */
 int process__open(pid_t pid, const char *name, int flags);
 
+/* @return whether a stopped process is about to run what lies within [address, address + size) */
+bool process__is_at(pid_t pid, unsigned long long address, unsigned long long size);
+
 /*
  * @brief Turn a path descriptor of what may be anything into one to read from; closes the former.
  * @return a descriptor; -ENOEXEC: not a regular file; -errno

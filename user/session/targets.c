@@ -383,9 +383,9 @@ static int attach(struct session *session, int index)
 	if (attached.result != KEEPER_ATTACHED)
 		return 0;
 	/* It stands still: what is in the buffers was done by the program before it. */
-	if (session->consumer && session->program)
+	if (session->program && !session->enough)
 		err = session__drain(session, true);
-	if (err)
+	if (err && !session->enough)
 		return err;
 	target->agent = attached.agent;
 	take_reader(session, index, attached.reader_fd);

@@ -498,23 +498,10 @@ struct bpf_link *agent__stop_at_main(struct kernel *kernel, const struct interpr
 bool agent__is_at_main(const struct interpreter *in)
 {
 	const struct interpreter_info *info = interpreter__info(in);
-	unsigned long long sp, ip;
 	__u64 address, offset;
-	char text[256];
-	ssize_t got;
-	int fd;
 
-	if (!info->has_bias || find_main(info, &address, &offset))
-		return false;
-	fd = process__open(info->pid, "syscall", O_RDONLY);
-	if (fd < 0)
-		return false;
-	got = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[got < 0 ? 0 : got] = '\0';
-	/* "-1 0xSP 0xIP": in no system call. */
-	return sscanf(text, "-1 %llx %llx", &sp, &ip) == 2 && ip >= address &&
-	       ip < address + FIRST_BYTES;
+	return info->has_bias && !find_main(info, &address, &offset) &&
+	       process__is_at(info->pid, address, FIRST_BYTES);
 }
 
 /* ------------------------------------------------------------------ for other tracers */

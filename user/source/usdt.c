@@ -11,10 +11,12 @@
 #include <bpf/libbpf.h>
 
 #include "errors.h"
+#include "process/maps.h"
 #include "source/frame_layout.h"
 #include "source/uprobe.h"
 
-#define MAX_LINKS (USDT_SITES_PER_TARGET + 1)
+#define MAX_LINKS   (USDT_SITES_PER_TARGET + 1)
+#define FIRST_BYTES 16 /* at the entry point: it was stopped at its first instruction */
 
 struct point { /* where a link is: enough to put another one there */
 	__u64 offset;
@@ -277,4 +279,13 @@ struct bpf_link *usdt__stop_at_start(struct kernel *kernel, const struct interpr
 	}
 	snprintf(usdt.path, sizeof(usdt.path), "/proc/self/fd/%d", info->fd);
 	return attach_at(&usdt, &point, pid, 0);
+}
+
+bool usdt__is_loading(const struct interpreter *in)
+{
+	const struct interpreter_info *info = interpreter__info(in);
+	const struct elf_header *header = elf_notes__header(info->elf);
+
+	return *header->interp && header->entry.addr && info->has_bias &&
+	       !process__is_at(info->pid, header->entry.addr + info->load_bias, FIRST_BYTES);
 }

@@ -52,5 +52,7 @@ int usdt__sweep(const struct usdt *usdt);
 /* @brief Have a program that will load its libpython stop at its first instruction. */
 struct bpf_link *usdt__stop_at_start(struct kernel *kernel, const struct interpreter *in,
 				     pid_t pid);
+/* @return whether a stopped program stands in front of that still, its libraries not mapped */
+bool usdt__is_loading(const struct interpreter *in);
 
 #endif /* PIKOS_SOURCE_USDT_H */
