@@ -637,6 +637,52 @@ static void counts_what_is_reclaimed(void **state)
 	assert_int_equal(totals().rss, 0);
 }
 
+static void take_file(int line, uint32_t page, uint32_t n, uint32_t pages)
+{
+	struct memory_event e = event(WIRE_FILE, line);
+
+	e.address = at(page);
+	e.size = n * PAGE;
+	e.change = pages * PAGE;
+	ledger__take(ledger, &e);
+}
+
+/* What surrounds a page of a file comes with it, and the range is wider than the mapping. */
+static void reads_a_file_to_its_end(void **state)
+{
+	(void)state;
+	start_with(1000 * PAGE);
+	take_mmap(1, 100, 300);
+	take_mmap(2, 50, 50);
+	take_file(3, 90, 410, 300);
+	take_drop(4, WIRE_FILE, 80);
+	take_fault(4, 150, 80, 80 * PAGE);
+	assert_int_equal(bytes_of(3).released, 80 * PAGE);
+	assert_int_equal(bytes_of_start().released, 0);
+	assert_int_equal(totals().unplaced, 0);
+	take_drop(5, WIRE_FILE, 220);
+	take_drop(5, WIRE_ANON, 80);
+	take_munmap(5, 100, 300);
+	assert_int_equal(bytes_of(3).released, 300 * PAGE);
+	assert_int_equal(bytes_of(4).released, 80 * PAGE);
+	assert_int_equal(totals().elsewhere, 0);
+}
+
+/* Where a file's pages lie is known but roughly: those that are copied were there. */
+static void copies_what_is_spread(void **state)
+{
+	(void)state;
+	start_with(1000 * PAGE);
+	take_mmap(1, 0, 400);
+	take_file(3, 0, 400, 200);
+	take_drop(4, WIRE_FILE, 40);
+	take_fault(4, 100, 40, 40 * PAGE);
+	assert_int_equal(bytes_of(3).released, 20 * PAGE); /* their share */
+	assert_int_equal(bytes_of_start().released, 20 * PAGE);
+	assert_int_equal(bytes_of(4).faulted, 40 * PAGE);
+	assert_int_equal(totals().elsewhere, 0);
+}
+
 static void copies_a_file_page_once(void **state)
 {
 	(void)state;
@@ -743,6 +789,8 @@ int main(void)
 		TEST(drops_last_what_has_no_address_first),
 		TEST(counts_what_is_reclaimed),
 		TEST(copies_a_file_page_once),
+		TEST(reads_a_file_to_its_end),
+		TEST(copies_what_is_spread),
 		TEST(survives_a_million_regions),
 		TEST(says_what_it_has_no_room_for),
 		TEST(survives_nonsense),

@@ -10,6 +10,7 @@ import signal
 import harness
 import interpreters
 from harness import Skip, add_test, check, equal, test, wait_for
+from test_memory import statm_is_exact
 from test_memory_monitor import late
 
 MB = 1 << 20
@@ -395,6 +396,41 @@ def test_ledger_on_screen(context):
     for section, scope in (("line", "own"), ("line", "inclusive"), ("function", "own")):
         found = [line for line in lines if line.split()[2:4] == [section, scope]]
         equal(len(found), 3, f"rows of {section} {scope}")
+
+
+# ------------------------------------------------------------------ odd memory
+
+
+def compare_odd(context, python):
+    """Moved, mapped over, dropped in part, huge, shared, copied, brought in by the kernel or by
+    another process: who has touched what is still there, by the kernel's own map of the pages."""
+    if not knows_addresses(context) or late():
+        raise Skip("the kernel tells where faults are, and counts at once, from 6.2 on, on x86")
+    workload = context.workload("memory_odd.py", python=python)
+    tracer = context.attach("memory", workload, "--summary", "--buffer-size", "16M")
+    workload.go()
+    workload.ready("done")
+    with open(f"/proc/{workload.target}/statm") as stream:
+        vms, rss = (int(word) * PAGE for word in stream.read().split()[:2])
+    tracer.signal(signal.SIGINT)
+    tracer.wait(0)
+    workload.go()
+    equal(tracer.summary()["lost"], 0, "events lost")
+    summary = last(context)
+    got = {row["function"]: row["resident"] for row in summary.rows["function", "inclusive"]}
+    expected = {function: pages * PAGE for function, pages in workload.peek().items()}
+    equal({function: got.get(function, 0) for function in expected}, expected,
+          "resident bytes by who touched them")
+    check(summary.total("<outside>")["resident"] >= 64 * PAGE, "nobody outside has written")
+    equal(summary.total("kernel")["stillMapped"], vms, "VMS")
+    if statm_is_exact():
+        equal(summary.total("kernel")["resident"], rss, "RSS")
+    context.note(f"{len(expected)} functions")
+
+
+@test()
+def test_ledger_odd_memory(context):
+    compare_odd(context, DEBIAN)
 
 
 # ------------------------------------------------------------------ bad input

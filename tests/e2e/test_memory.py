@@ -21,13 +21,16 @@ def kernel_version():
     return tuple(int(part or 0) for part in found.groups())
 
 
-def need_exact_statm():
+def statm_is_exact():
     version = kernel_version()
-    summed = version < (6, 2) or version >= (6, 16) or (6, 12, 39) <= version < (6, 13) or \
+    return version < (6, 2) or version >= (6, 16) or (6, 12, 39) <= version < (6, 13) or \
         (6, 15, 7) <= version < (6, 16)
-    if not summed:
-        raise Skip("statm of kernel %d.%d.%d does not add every CPU's part "
-                   "(it does before 6.2, in 6.12.39, in 6.15.7 and since 6.16)" % version)
+
+
+def need_exact_statm():
+    if not statm_is_exact():
+        raise Skip("statm of kernel %d.%d.%d does not add every CPU's part (it does before 6.2, "
+                   "in 6.12.39, in 6.15.7 and since 6.16)" % kernel_version())
 
 
 def compare(context, monitor, *arguments):

@@ -522,6 +522,28 @@ static void find_room(struct ledger *ledger, struct fill *fill, uint64_t start, 
 	intervals__each(ledger->mapped, start, end, add_mapped, fill);
 }
 
+/*
+ * The kernel brings in what surrounds a page of a file, but not beyond its mapping: a piece of just
+ * that size has been read from end to end.
+ */
+static void choose_whole(struct fill *fill, uint64_t bytes)
+{
+	const struct interval *whole = NULL;
+
+	for (uint32_t i = 0; i < fill->ranges.n; i++) {
+		if (fill->ranges.list[i].end - fill->ranges.list[i].start != bytes)
+			continue;
+		if (whole)
+			return;
+		whole = &fill->ranges.list[i];
+	}
+	if (!whole)
+		return;
+	fill->ranges.list[0] = *whole;
+	fill->ranges.n = 1;
+	fill->room = bytes;
+}
+
 /* @return what found no room */
 static uint64_t fill_pages(struct ledger *ledger, const struct fill *fill, uint64_t bytes,
 			   uint32_t who)
@@ -602,6 +624,15 @@ static int displace_piece(void *ctx, const struct interval *piece)
 	return 0;
 }
 
+/* These pages are new: whoever had them all has none of them, who was spread over them its share.
+ */
+static void displace(struct ledger *ledger, uint64_t start, uint64_t end)
+{
+	cut(ledger, ledger->lanes[0], start, end, displace_piece);
+	for (int i = 1; i < N_LANES && ledger->copied; i++)
+		cut(ledger, ledger->lanes[i], start, end, displace_piece);
+}
+
 /*
  * A run of faults. It may have brought in more than the pages that it names: then neighbours came
  * with them, of a file or of a huge page.
@@ -612,13 +643,14 @@ static void place(struct ledger *ledger, uint64_t start, uint64_t end, uint64_t 
 	struct fill fill = {0};
 
 	if (bytes == end - start)
-		cut(ledger, ledger->lanes[0], start, end, displace_piece);
+		displace(ledger, start, end);
 	for (int i = 0; i < 3; i++) {
 		start &= ~(grains[i] - 1);
 		end = (end + grains[i] - 1) & ~(grains[i] - 1);
 		find_room(ledger, &fill, start, end);
 		if (fill.room < bytes)
 			continue;
+		choose_whole(&fill, bytes);
 		if (fill.room == bytes || end - start <= FILE_AROUND || i)
 			bytes = fill_pages(ledger, &fill, bytes, who);
 		else
