@@ -250,7 +250,7 @@ struct change {
 };
 
 struct run {
-	__u32 busy;	 /* being written to: an interrupt keeps away */
+	__u32 busy;	 /* by whom it is being written to: the tid and OWNED; 0: nobody */
 	__u32 flags;	 /* WIRE_STACK_* */
 	__u64 last_time; /* 0: there is none */
 	__u64 vms;
@@ -258,20 +258,51 @@ struct run {
 	__u64 rss;
 	struct place place, now; /* of the run; of the change that is looked at */
 	__u32 n_frames;
-	__u32 fault_in_kernel; /* the last fault on this CPU: on whose side... */
-	__u64 fault_address;   /* ...where */
-	__u32 fault_tid;       /* ...and whose; 0: it was placed */
-	__u32 n_jumps;	       /* since the last tick */
+	__u32 n_jumps; /* since the last tick */
 	struct wire_frame frames[WIRE_MAX_FRAMES];
 	struct native_frames native;
 };
 
+/*
+ * A CPU's runs: the second is used while the first is owned by a thread that was preempted in a
+ * system call's program. Changes that find both owned would be credited to whose comes next.
+ */
+#define N_RUNS 2
+#define OWNED  0x80000000
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, N_RUNS);
 	__type(key, __u32);
 	__type(value, struct run);
 } runs SEC(".maps");
+
+/*
+ * Threads' last faults, by tid modulo N_FAULTS; a cache line each. Not by CPU: between a fault and
+ * its page a thread may be preempted, and others, of whatever process, have theirs.
+ */
+#define N_FAULTS 256
+
+struct fault {
+	__u64 address;
+	__u32 tid; /* 0: it was placed */
+	__u32 in_kernel;
+	__u64 unused[6];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, N_FAULTS);
+	__type(key, __u32);
+	__type(value, struct fault);
+} faults SEC(".maps");
+
+static __always_inline struct fault *fault_of(__u32 tid)
+{
+	__u32 key = tid % N_FAULTS;
+
+	return bpf_map_lookup_elem(&faults, &key);
+}
 
 static const __u8 change_types[WIRE_N_COUNTERS] = {
 	[MM_FILEPAGES] = WIRE_FILE,
@@ -280,11 +311,14 @@ static const __u8 change_types[WIRE_N_COUNTERS] = {
 	[MM_SHMEMPAGES] = WIRE_SHMEM,
 };
 
-static __always_inline struct run *this_run(void)
+static __always_inline struct run *run_in(__u32 slot)
 {
-	__u32 zero = 0;
+	return bpf_map_lookup_elem(&runs, &slot);
+}
 
-	return bpf_map_lookup_elem(&runs, &zero);
+static __always_inline __u32 owner(void)
+{
+	return (__u32)bpf_get_current_pid_tgid() | OWNED;
 }
 
 /* Tell what has gathered; the caller owns the slot. */
@@ -324,7 +358,7 @@ static __always_inline bool own(struct run *run)
 {
 	if (run->busy)
 		return false;
-	*(volatile __u32 *)&run->busy = 1;
+	*(volatile __u32 *)&run->busy = owner();
 	barrier();
 	return true;
 }
@@ -333,6 +367,29 @@ static __always_inline void disown(struct run *run)
 {
 	barrier();
 	*(volatile __u32 *)&run->busy = 0;
+}
+
+/* @return the run for what happens now, owned; NULL: none is free */
+static __always_inline struct run *own_run(void)
+{
+	struct run *run = run_in(0);
+
+	if (run && run->busy)
+		run = run_in(1);
+	return run && own(run) ? run : NULL;
+}
+
+/* Tell a run of this CPU, if it is that thread's. @param tid 0: anyone's */
+static __always_inline void end_run(__u32 slot, __u32 tid)
+{
+	struct run *run = run_in(slot);
+
+	if (!run || !run->last_time || (tid && run->place.tid != tid) || !own(run))
+		return;
+	flush(run);
+	if (!tid)
+		run->n_jumps = 0;
+	disown(run);
 }
 
 /* One frame of hash_callers. A function of its own, or 5.10 would look at each anew. */
@@ -462,27 +519,24 @@ static __always_inline bool turns(const struct change *change, __s64 pages)
 }
 
 /*
- * Where the pages lie: a fault's address was noted on this CPU. What a system call does with pages
- * is no fault, one that it meets is. With more than one page a part of the surroundings came,
+ * Where the pages lie: the address of the thread's fault was noted. What a system call does with
+ * pages is no fault, one that it meets is. With more than one page a part of the surroundings came,
  * aligned.
  */
-static __always_inline void note_address(struct run *run, struct change *change, __s64 pages)
+static __always_inline void note_address(struct change *change, __s64 pages)
 {
-	__u64 bytes = PAGE_BYTES, low = run->fault_address;
-	bool is_known = run->fault_tid == (__u32)bpf_get_current_pid_tgid() &&
-			run->fault_in_kernel != is_user_fault();
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct fault *fault = fault_of(tid);
+	__u64 bytes = PAGE_BYTES, low;
 
 	if (!pages)
 		return; /* taken in with another change, or put back */
-	if (pages < 0) {
+	if (pages < 0 || !fault || fault->tid != tid || fault->in_kernel == is_user_fault()) {
 		change->unplaced = true;
 		return;
 	}
-	run->fault_tid = 0;
-	if (!is_known) {
-		change->unplaced = true;
-		return;
-	}
+	low = fault->address;
+	fault->tid = 0;
 	for (int i = 0; i < MAX_FAULT_ORDER && bytes < pages * PAGE_BYTES; i++)
 		bytes *= 2;
 	low &= -bytes;
@@ -498,11 +552,14 @@ static __always_inline void note_address(struct run *run, struct change *change,
  */
 static __always_inline bool jumps(struct run *run, const struct change *change, __s64 pages)
 {
-	__u64 address = run->fault_address;
+	__u32 tid = bpf_get_current_pid_tgid();
+	const struct fault *fault;
 
-	if (!filter_jumps || pages <= 0 || !change->low ||
-	    run->fault_tid != (__u32)bpf_get_current_pid_tgid() ||
-	    (address + MAX_GAP >= change->low && address <= change->high + MAX_GAP))
+	if (!filter_jumps || pages <= 0 || !change->low)
+		return false;
+	fault = fault_of(tid);
+	if (!fault || fault->tid != tid ||
+	    (fault->address + MAX_GAP >= change->low && fault->address <= change->high + MAX_GAP))
 		return false;
 	return run->n_jumps++ < MAX_JUMPS;
 }
@@ -521,7 +578,7 @@ static __noinline int count_change(struct run *run, const struct wire_memory_sta
 		change->first_time = now;
 	change->n_faults++;
 	change->pages += pages;
-	note_address(run, change, pages);
+	note_address(change, pages);
 	run->last_time = now;
 	run->rss = rss_of(state);
 	return 0;
@@ -579,8 +636,8 @@ static __always_inline int on_change(void *ctx, struct mm_struct *mm, __u32 memb
 	state = state_of(mm, &index);
 	if (!state || is_torn_down(mm))
 		return 0;
-	run = this_run();
-	if (!run || !own(run))
+	run = own_run();
+	if (!run)
 		return 0; /* the next change on this CPU takes this one in */
 	pages = percpu ? change_percpu(state, index, member) : change_atomic(state, member);
 	__sync_fetch_and_add(&state->total[member], pages);
@@ -606,13 +663,15 @@ int BPF_PROG(on_rss_atomic, struct mm_struct *mm, int member)
 /* x86 only; elsewhere runs have no addresses. */
 static __always_inline int note_fault(__u64 address, bool in_kernel)
 {
-	struct run *run = this_run();
+	__u32 tid = bpf_get_current_pid_tgid();
+	struct fault *fault = fault_of(tid);
+	const struct run *first = run_in(0), *second = run_in(1);
 
-	if (!run || run->busy) /* our own reads of what is not there */
-		return 0;
-	run->fault_tid = bpf_get_current_pid_tgid();
-	run->fault_in_kernel = in_kernel;
-	run->fault_address = address;
+	if (!fault || !first || !second || first->busy == owner() || second->busy == owner())
+		return 0; /* our own reads of what is not there */
+	fault->address = address;
+	fault->in_kernel = in_kernel;
+	fault->tid = tid;
 	return 0;
 }
 
@@ -629,25 +688,25 @@ int BPF_PROG(on_kernel_fault, unsigned long address)
 	return note_fault(address, true);
 }
 
+static __always_inline int end_runs(void)
+{
+	for (__u32 slot = 0; slot < N_RUNS; slot++)
+		end_run(slot, 0);
+	return 0;
+}
+
 /* Some times a second on each CPU: no run waits for longer. */
 SEC("?perf_event")
 int on_tick(void *ctx)
 {
-	struct run *run = this_run();
-
-	if (!run || !run->last_time || !own(run))
-		return 0;
-	flush(run);
-	run->n_jumps = 0;
-	disown(run);
-	return 0;
+	return end_runs();
 }
 
 /* The end of the session: what is left on this CPU. Run by the keeper on each. */
 SEC("?raw_tp/sys_enter")
 int flush_runs(void *ctx)
 {
-	return on_tick(ctx);
+	return end_runs();
 }
 
 /* ------------------------------------------------------------------ system calls */
@@ -788,7 +847,6 @@ static __noinline int tell_call(void *ctx, struct pt_regs *regs, struct wire_mem
 {
 	struct mm_struct *mm = current_mm();
 	struct wire_memory memory = {};
-	struct run *run = this_run();
 
 	if (!ctx || !regs || !state || !call || !mm)
 		return 0;
@@ -799,10 +857,8 @@ static __noinline int tell_call(void *ctx, struct pt_regs *regs, struct wire_mem
 	memory.first_time = call_begin(memory.head.tid);
 	memory.rss = rss_of(state);
 	memory.vms = BPF_CORE_READ(mm, total_vm);
-	if (run && run->place.tid == memory.head.tid && own(run)) {
-		flush(run);
-		disown(run);
-	}
+	for (__u32 slot = 0; slot < N_RUNS; slot++)
+		end_run(slot, memory.head.tid);
 	memory.n_frames = stack ? stack->n_frames : 0;
 	if (emit_native)
 		return emit_with_native(ctx, &memory, stack);

@@ -129,40 +129,64 @@ static __always_inline void see_counter(struct wire_memory_state *state, __u32 i
 
 __weak const volatile __u32 rss_batch = 32; /* a part that has grown to it is taken in */
 
-#define MAX_FAULT_PAGES 16 /* that one fault brings, but for huge pages */
+/*
+ * Whether a part that was `before` has been taken in since: it grows, or shrinks, away from zero
+ * until then. Where a change was missed it may have grown again.
+ */
+static __always_inline bool is_taken(__s64 before, __s64 part)
+{
+	return before != part && part * (part - before) <= 0;
+}
+
+/* How many other CPUs' parts have been taken in and are still to be accounted for there. */
+static __noinline int count_pending(const struct wire_memory_state *state, __u32 index,
+				    __u32 member)
+{
+	__u32 own = bpf_get_smp_processor_id();
+	int pending = 0;
+
+	if (!state || member >= WIRE_N_COUNTERS)
+		return 0;
+	for (__u32 cpu = 0; cpu < n_possible_cpus && cpu < WIRE_MAX_CPUS; cpu++) {
+		const struct memory_parts *parts = cpu == own ? NULL : parts_of(index, cpu);
+
+		if (parts && parts->seen[member] &&
+		    is_taken(parts->seen[member], read_part(state->parts[member], cpu)))
+			pending++;
+	}
+	return pending;
+}
 
 /*
- * What the common count has grown by is this CPU's part and the change itself; if another CPU's
- * part was taken in at the same moment, and is still to be accounted for there, a batch is too
- * much.
+ * What the common count has grown by is this CPU's part and the change itself; if other CPUs' parts
+ * were taken in at the same moment, and are still to be accounted for there, a batch each is too
+ * much. Pages come one by one or a few at a time: a batch's worth of change is looked into.
  */
-static __always_inline __s64 own_share(__s64 taken, __s64 part)
+static __always_inline __s64 own_share(const struct wire_memory_state *state, __u32 index,
+				       __u32 member, __s64 taken, __s64 change)
 {
-	__s64 change = taken - part;
-
-	for (int others = 1; others <= 3; others++)
-		if (change > others * (__s64)rss_batch &&
-		    change <= others * (__s64)rss_batch + MAX_FAULT_PAGES)
-			return taken - others * (__s64)rss_batch;
-	return taken;
+	if (change <= (__s64)rss_batch)
+		return taken;
+	return taken - count_pending(state, index, member) * (__s64)rss_batch;
 }
 
 /*
  * The common count has taken in this CPU's part, and perhaps another's: who finds it changed takes
  * what is its, once.
- * @param part what was in it before
+ * @param change of this CPU's part
  */
-static __always_inline __s64 take_count(struct wire_memory_state *state, __u32 member, __s64 part)
+static __always_inline __s64 take_count(struct wire_memory_state *state, __u32 index, __u32 member,
+					__s64 change)
 {
 	for (int i = 0; i < 4; i++) {
 		__s64 seen = *(volatile __s64 *)&state->seen[member];
-		__s64 count = read_count(state->counts[member]);
+		__s64 taken = read_count(state->counts[member]) - seen;
 
-		if (count == seen)
+		if (!taken)
 			return 0;
-		count = seen + own_share(count - seen, part);
-		if (__sync_val_compare_and_swap(&state->seen[member], seen, count) == seen)
-			return count - seen;
+		taken = own_share(state, index, member, taken, change + taken);
+		if (__sync_val_compare_and_swap(&state->seen[member], seen, seen + taken) == seen)
+			return taken;
 	}
 	return 0; /* others were quicker, and the next one takes what is left */
 }
@@ -181,9 +205,9 @@ static __always_inline __s64 change_percpu(struct wire_memory_state *state, __u3
 	part = read_part(state->parts[member], cpu);
 	before = parts->seen[member];
 	change = part - before;
-	parts->seen[member] = part;
-	if (!part)
-		change += take_count(state, member, before);
+	if (!part || is_taken(before, part))
+		change += take_count(state, index, member, change);
+	parts->seen[member] = part; /* no longer pending */
 	return change;
 }
 
