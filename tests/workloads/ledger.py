@@ -30,6 +30,7 @@ READ_WRITE = mmap.PROT_READ | mmap.PROT_WRITE
 ANONYMOUS = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
 MAP_FIXED = 0x10
 MREMAP_MAYMOVE, MREMAP_DONTUNMAP = 1, 4
+PR_SET_THP_DISABLE = 41
 
 
 def anonymous(size, address=None, flags=0):
@@ -171,6 +172,8 @@ def forks():
 
 
 def main():
+    # Where the kernel makes huge pages of its own accord one has many neighbours resident, too.
+    libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     steps = [each for each in sys.argv[1:] if each != "leave"]
     for number, step in enumerate(steps):
         stage.ready(f"step {number}")

@@ -21,6 +21,8 @@ PROT_NONE, PROT_RW = 0, 3
 MAP_SHARED, MAP_PRIVATE, MAP_ANONYMOUS = 1, 2, 0x20
 MADV_DONTNEED, MADV_FREE, MADV_WILLNEED = 4, 8, 3
 MREMAP_MAYMOVE = 1
+PR_SET_THP_DISABLE = 41
+TMPFS_MAGIC = 0x01021994
 
 libc = ctypes.CDLL(None, use_errno=True)
 pointer, size_t, integer = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
@@ -152,6 +154,13 @@ def touch_three(area, pages):
     libc.memset(area, 1, pages * PAGE)
 
 
+def file_kind(descriptor):
+    """As what the kernel counts pages of the file: a file of tmpfs is shared memory."""
+    about = (ctypes.c_long * 32)()
+    assert not libc.fstatfs(descriptor, about)
+    return "shmem" if about[0] == TMPFS_MAGIC else "file"
+
+
 def threads(descriptor):
     """At once, each in a function of its own; and one that runs no Python."""
     area = libc.mmap(None, 20000 * PAGE, PROT_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
@@ -175,7 +184,7 @@ def threads(descriptor):
     strlen = ctypes.cast(libc.strlen, pointer)
     libc.pthread_create(ctypes.byref(native), None, strlen, text)
     libc.pthread_join(native, None)
-    note_faults("file", "<native>", text, 64)
+    note_faults(file_kind(descriptor), "<native>", text, 64)
     for each in running:
         each.join()
 
@@ -211,6 +220,8 @@ def warm(descriptor):
 
 def main():
     mode = sys.argv[1]
+    # Where the kernel makes huge pages of its own accord one has many neighbours resident, too.
+    libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
     with tempfile.TemporaryFile() as stream:
         stream.write(b"a" * (64 * PAGE - 1) + b"\0")
         stream.flush()
