@@ -16,7 +16,8 @@ def kernel_version():
     """(6, 12, 57); Debian's release is not its version, which is in /proc/version."""
     with open("/proc/version") as stream:
         text = stream.read()
-    found = re.search(r"Debian (\d+)\.(\d+)\.(\d+)", text) or \
+    # The compiler's release is there, too, in parentheses: the kernel's is followed by its date.
+    found = re.search(r"Debian (\d+)\.(\d+)\.(\d+)\S* \(", text) or \
         re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", os.uname().release)
     return tuple(int(part or 0) for part in found.groups())
 

@@ -185,6 +185,9 @@ def test_memory_threads(context):
               got)
         tids[function] = {row["tid"] for row in own}
         if has_addresses():
+            check(all(low <= int(row["address"], 16) < high for row in own),
+                  f"addresses of {function}", (hex(low), hex(high)), own)
+        if has_addresses() and not late():
             check_runs(own, low, high)
     equal([len(seen) for seen in tids.values()], [1, 1, 1], "threads of each function")
     equal(len(set.union(*tids.values())), 3, "threads")
