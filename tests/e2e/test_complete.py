@@ -681,6 +681,63 @@ def test_nothing_left_behind(context):
         workload.wait(0)
 
 
+CHURN = f"""
+import mmap, sys, threading
+sys.path.insert(0, {harness.WORKLOADS!r})
+import stage
+
+def churn():
+    mapped = mmap.mmap(-1, 8 << 12)
+    mapped[::4096] = bytes(8)
+    return bytearray(1 << 20)
+
+def churn_on():
+    while not asked:
+        churn()
+
+asked = []
+thread = threading.Thread(target=churn_on)
+thread.start()
+stage.ready()
+stage.wait_go()
+asked.append(1)
+thread.join()
+"""
+
+
+def leave_nothing_behind(context, *words):
+    """After kill -9 in the middle of events: no program, map, link, helper or thread of ours; the
+    target goes on to its own end, and can be traced again."""
+    workload = context.start([context.python, context.write("churn.py", CHURN)])
+    target = workload.ready()
+    threads = len(os.listdir(f"/proc/{target}/task"))
+    for _ in range(2):
+        tracer = context.trace(*words, "-v", "-o", context.path("a.csv"), "-p", target).attached()
+        if "--summary" not in words:
+            wait_for(lambda: os.stat(context.path("a.csv")).st_size > 10000, "rows")
+        helpers = harness.descendants(tracer.pid)
+        held = set().union(*map(held_objects, [tracer.pid, *helpers]))
+        check(held and held <= bpf_objects(), "what the tracer holds is not seen: proves nothing",
+              actual=held)
+        tracer.process.kill()
+        tracer.process.wait(harness.DEADLINE)
+        for helper in helpers:
+            wait_for(lambda: process_state(helper) in (None, "Z"), "the end of its helpers")
+        wait_for(lambda: not held & bpf_objects(), f"all of {held} gone")
+        wait_for(lambda: len(os.listdir(f"/proc/{target}/task")) == threads, "our thread's end")
+        os.unlink(context.path("a.csv"))
+    context.run(*words, "-o", context.path("a.csv"), "-p", target, "--duration", "200ms")
+    workload.go()
+    workload.wait(0)
+
+
+for each in (("memory",), ("memory", "--stacks"), ("memory", "--summary", "--interval", "100ms"),
+             ("function_memory", "--source", "agent"), ("line_memory", "--source", "agent"),
+             ("allocations",), ("allocations", "--source", "agent")):
+    harness.add_test("killed_" + "_".join(each).replace("-", "").replace("__", "_"),
+                     lambda context, each=each: leave_nothing_behind(context, *each))
+
+
 @test()
 def test_peak_memory(context):
     """The loader's memory does not grow with the run: 64 MiB beyond the buffer."""
