@@ -456,6 +456,63 @@ def test_ledger_says_what_was_lost(context):
     check(f"{lost} events were lost" in tracer.errors(), "not said", None, tracer.errors())
 
 
+MILLION = 1000000
+MILLION_REGIONS = f"""
+import ctypes, mmap, sys
+sys.path.insert(0, {harness.WORKLOADS!r})
+import stage
+
+libc = ctypes.PyDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+size = {MILLION} << 12
+start = libc.mmap(None, size, 3, 0x22, -1, 0)
+for page in range(start, start + size, 8192):
+    libc.mprotect(page, 4096, 1)
+stage.ready()
+stage.wait_go()
+libc.munmap(start, size // 2)
+stage.ready("done")
+stage.wait_go()
+"""
+
+
+@test()
+def test_ledger_million_regions(context):
+    """They are there when it begins."""
+    limit = "/proc/sys/vm/max_map_count"
+    with open(limit) as stream:
+        before = stream.read()
+    if not os.access(limit, os.W_OK):
+        raise Skip(f"{limit} cannot be raised")
+
+    def set_limit(value):
+        with open(limit, "w") as stream:
+            stream.write(value)
+
+    context.cleanup(lambda: set_limit(before))
+    set_limit(str(2 * MILLION))
+    workload = context.start([DEBIAN, context.write("million.py", MILLION_REGIONS)])
+    tracer = context.attach("memory", workload, "--summary")
+    with open(f"/proc/{workload.target}/maps") as stream:
+        check(sum(1 for _ in stream) > MILLION, "hardly a mapping: proves nothing")
+    workload.go()
+    workload.ready("done")
+    with open(f"/proc/{workload.target}/statm") as stream:
+        vms = int(stream.read().split()[0]) * PAGE
+    tracer.signal(signal.SIGINT)
+    tracer.wait(0)
+    workload.go()
+    workload.wait(0)
+    start = last(context).total("<start>")
+    equal(start["unmapped"], MILLION // 2 * PAGE, "bytes of the start that were unmapped")
+    equal(last(context).total("kernel")["stillMapped"], vms, "VMS")
+    equal(last(context).total("stack growth")["mapped"], 0, "bytes that nobody has mapped")
+    check("inexact" not in tracer.errors(), "something was too much", None, tracer.errors())
+
+
 @test()
 def test_ledger_many_regions(context):
     """As many as the kernel allows by default; test_ledger.c has a million."""
