@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 import interpreters
-from harness import WORKLOADS, add_test, check, equal, need_command, test
+from harness import WORKLOADS, Skip, add_test, check, equal, need_command, test
 from records import FIELDS, read_csv
 from test_memory import kernel_version, need_exact_statm
 
@@ -44,7 +44,8 @@ def record(context, workload, *options):
 
 
 def has_addresses():
-    return os.uname().machine == "x86_64" and kernel_version() >= (5, 15)
+    """Before 6.2 many faults are one change, and an address is that of the 512 KiB around it."""
+    return os.uname().machine == "x86_64" and kernel_version() >= (6, 2)
 
 
 def late():
@@ -170,6 +171,9 @@ def check_runs(rows, low, high):
 @test(vm=True)
 def test_memory_threads(context):
     """What threads do at once is theirs; one that runs no Python is <native>."""
+    if late():
+        raise Skip("before 6.2 a thread's faults are counted 64 at a time: of two threads that do "
+                   "so at once it is not known whose is what")
     workload = context.workload("memory_calls.py", "threads")
     rows, _, _ = record(context, workload, "--fields", "+tid")
     tids = collections.defaultdict(set)
@@ -179,15 +183,11 @@ def test_memory_threads(context):
         got = sum(row["size"] for row in own)
         if function == "<native>":  # it has faults in its libraries, too
             text_kind = kind
-            check(got >= high - low - late(), f"bytes of {function}", high - low, got)
+            check(got >= high - low, f"bytes of {function}", high - low, got)
             continue
-        check(-late() <= got - (high - low) <= OWN + late(), f"bytes of {function}", high - low,
-              got)
+        check(0 <= got - (high - low) <= OWN, f"bytes of {function}", high - low, got)
         tids[function] = {row["tid"] for row in own}
         if has_addresses():
-            check(all(low <= int(row["address"], 16) < high for row in own),
-                  f"addresses of {function}", (hex(low), hex(high)), own)
-        if has_addresses() and not late():
             check_runs(own, low, high)
     equal([len(seen) for seen in tids.values()], [1, 1, 1], "threads of each function")
     equal(len(set.union(*tids.values())), 3, "threads")
