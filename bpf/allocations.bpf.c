@@ -34,6 +34,8 @@ struct {
 	__type(value, struct request);
 } requests SEC(".maps");
 
+struct no_programs no_allocation_programs SEC(".maps"); /* they may be for uprobe_multi */
+
 #if defined(__TARGET_ARCH_x86)
 #define RETURN_SIZE 8 /* what a call puts on the stack */
 #else
@@ -84,7 +86,7 @@ int on_allocate(struct pt_regs *ctx)
 	struct request request = {.stack_pointer = PT_REGS_SP(ctx)};
 	__u32 call, index, type = WIRE_MALLOC;
 
-	KEEP_OWN_STACK(ctx);
+	KEEP_OWN_STACK_BY(ctx, no_allocation_programs);
 	call = find_call(ctx, &target);
 	if (!target || !is_wanted() || is_inner(ctx, tid))
 		return 0;
@@ -126,7 +128,7 @@ int on_allocated(struct pt_regs *ctx)
 	struct wire_target *target;
 	__u64 address;
 
-	KEEP_OWN_STACK(ctx);
+	KEEP_OWN_STACK_BY(ctx, no_allocation_programs);
 	if (!found || PT_REGS_SP(ctx) < found->stack_pointer + RETURN_SIZE)
 		return 0;
 	request = *found;
@@ -153,7 +155,7 @@ int on_free(struct pt_regs *ctx)
 	struct wire_target *target;
 	__u32 call;
 
-	KEEP_OWN_STACK(ctx);
+	KEEP_OWN_STACK_BY(ctx, no_allocation_programs);
 	call = find_call(ctx, &target);
 	if (!target || !PT_REGS_PARM1(ctx) || !is_wanted() || is_inner(ctx, tid))
 		return 0;

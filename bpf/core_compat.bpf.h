@@ -19,22 +19,26 @@ __weak const volatile __u32 n_possible_cpus = 1;
 /*
  * Since 6.13 a program's deeper frames lie on a stack per CPU, on the understanding that it is
  * never under way twice there. A uprobe's is: it can be preempted, and the next task hits one, too.
- * A program with a tail call keeps the kernel's stack; this one is never made.
+ * A program with a tail call keeps the kernel's stack; this one is never made. The array is for
+ * programs of one kind of links only: those that may be for another have their own.
  */
-struct {
+struct no_programs {
 	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
 	__uint(max_entries, 1);
 	__uint(key_size, sizeof(__u32));
 	__uint(value_size, sizeof(__u32));
-} no_programs __weak SEC(".maps");
+};
+
+struct no_programs no_programs __weak SEC(".maps");
 
 __weak const volatile bool makes_tail_calls = false;
 
-#define KEEP_OWN_STACK(ctx)                                  \
-	do {                                                 \
-		if (makes_tail_calls)                        \
-			bpf_tail_call(ctx, &no_programs, 0); \
+#define KEEP_OWN_STACK_BY(ctx, programs)                  \
+	do {                                              \
+		if (makes_tail_calls)                     \
+			bpf_tail_call(ctx, &programs, 0); \
 	} while (0)
+#define KEEP_OWN_STACK(ctx) KEEP_OWN_STACK_BY(ctx, no_programs)
 
 #define MM_FILEPAGES  0
 #define MM_ANONPAGES  1

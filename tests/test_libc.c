@@ -282,19 +282,35 @@ static void test_gone(void **state)
 
 /* ------------------------------------------------------------------ around them */
 
-static int load(void **state)
+static int load(bool together)
 {
 	const struct kernel_config config = {.buffer_size = 1 << 20, .libc = true, .frames = true};
+	struct kernel_error error = {{0}, {0}};
+	bool found[N_FEATURES];
 
-	(void)state;
 	if (geteuid() != 0)
 		return 0;
 	alarm(DEADLINE);
 	snprintf(directory, sizeof(directory), "/tmp/test_libc_XXXXXX");
-	if (!mkdtemp(directory))
+	if (!mkdtemp(directory) || features__find(found))
 		return -1;
-	kernel = traced__kernel(&config);
-	return 0;
+	found[FEATURE_UPROBE_MULTI] &= together;
+	kernel = kernel__new(&config, found, &error);
+	if (!kernel)
+		print_message("cannot load: %s %s\n", error.text, error.hint);
+	return kernel ? 0 : -1;
+}
+
+static int load_together(void **state)
+{
+	(void)state;
+	return load(true);
+}
+
+static int load_one_by_one(void **state)
+{
+	(void)state;
+	return load(false);
 }
 
 static int unload(void **state)
@@ -305,6 +321,7 @@ static int unload(void **state)
 	if (!kernel)
 		return 0;
 	kernel__free(kernel);
+	kernel = NULL;
 	alarm(0);
 	pid = fork();
 	if (!pid) {
@@ -314,14 +331,19 @@ static int unload(void **state)
 	return waitpid(pid, NULL, 0) == pid ? 0 : -1;
 }
 
+#define BY_BOTH(test)                                                    \
+	cmocka_unit_test_setup_teardown(test, load_together, unload),    \
+	{                                                                \
+#test "_one_by_one", test, load_one_by_one, unload, NULL \
+	}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_breakpoints),    cmocka_unit_test(test_aliases),
-		cmocka_unit_test(test_static_program), cmocka_unit_test(test_not_its_malloc),
-		cmocka_unit_test(test_stripped),       cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_gone),
+		BY_BOTH(test_breakpoints),    BY_BOTH(test_aliases),  BY_BOTH(test_static_program),
+		BY_BOTH(test_not_its_malloc), BY_BOTH(test_stripped), BY_BOTH(test_hostile),
+		BY_BOTH(test_gone),
 	};
 
-	return cmocka_run_group_tests(tests, load, unload);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,8 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
+#include "kernel/uprobe_multi.h"
+
 const struct feature_info features__table[N_FEATURES] = {
 	[FEATURE_BTF] = {"BTF", "5.2", "kernel types: find fields on any kernel", true},
 	[FEATURE_SEMAPHORES] = {"uprobe reference counters", "4.20",
@@ -39,6 +41,8 @@ const struct feature_info features__table[N_FEATURES] = {
 			       false},
 	[FEATURE_FAULTS] = {"exceptions:page_fault_*", "4.4", "addresses of faults; x86 only",
 			    false},
+	[FEATURE_UPROBE_MULTI] = {"uprobe_multi by process", "6.10",
+				  "leave libc at once; else one probe after the other", false},
 };
 
 static struct btf *kernel_btf(void)
@@ -186,6 +190,7 @@ int features__find(bool found[N_FEATURES])
 		found[FEATURE_COOKIE] = has_helper(BPF_FUNC_get_attach_cookie);
 		found[FEATURE_TASK_REGS] = has_helper(BPF_FUNC_task_pt_regs);
 		found[FEATURE_PERCPU_ELEMENT] = has_helper(BPF_FUNC_map_lookup_percpu_elem);
+		found[FEATURE_UPROBE_MULTI] = uprobe_multi__is_there();
 	}
 	if (!btf)
 		return err;

@@ -18,7 +18,7 @@ struct kernel {
 	int *rings;
 	int n_cpus;
 	uint32_t ring_size, perf_size;
-	bool has_cookies;
+	bool has_cookies, has_uprobe_multi;
 	int timing; /* descriptor: programs are timed while it is open; -1 */
 	/* kernel_config.mappings */
 	struct wire_memory_state *memories; /* n_targets of them */

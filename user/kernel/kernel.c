@@ -14,6 +14,8 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "kernel/uprobe_multi.h"
+
 /* libbpf's last words, for the error; its debug output is nobody's business. */
 static char last_words[256];
 
@@ -109,6 +111,22 @@ static void choose_programs(struct kernel *kernel, const struct kernel_config *c
 				  config->memory && config->agent && !found[FEATURE_MMAP_LOCK]);
 	if (config->mappings)
 		mappings__choose_programs(kernel, config, found);
+}
+
+/* A program is for one kind of links, and that is said when it is loaded. */
+static int choose_links(struct kernel *kernel, const bool *found)
+{
+	struct bpf_program *const programs[] = {
+		kernel->bpf->progs.on_allocate,
+		kernel->bpf->progs.on_allocated,
+		kernel->bpf->progs.on_free,
+	};
+	int err = 0;
+
+	kernel->has_uprobe_multi = found[FEATURE_UPROBE_MULTI] && found[FEATURE_COOKIE];
+	for (int i = 0; i < 3 && kernel->has_uprobe_multi && !err; i++)
+		err = bpf_program__set_expected_attach_type(programs[i], UPROBE_MULTI_ATTACH_TYPE);
+	return err;
 }
 
 /* Before loading: the first ring is also the pattern for the map of rings. */
@@ -253,7 +271,9 @@ static int load(struct kernel *kernel, const struct kernel_config *config, const
 	kernel->ring_size = kernel->perf_size = config->buffer_size;
 	set_knobs(kernel, config, found);
 	choose_programs(kernel, config, found);
-	err = make_rings(kernel);
+	err = choose_links(kernel, found);
+	if (!err)
+		err = make_rings(kernel);
 	if (!err)
 		err = size_maps(kernel, config);
 	if (!err)
@@ -418,6 +438,11 @@ int kernel__set_site_address(struct kernel *kernel, pid_t tgid, uint64_t address
 				BPF_ANY))
 		return -errno;
 	return 0;
+}
+
+bool kernel__has_uprobe_multi(const struct kernel *kernel)
+{
+	return kernel->has_uprobe_multi;
 }
 
 bool kernel__has_cookies(const struct kernel *kernel)

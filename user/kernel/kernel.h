@@ -125,6 +125,8 @@ int kernel__set_layout(struct kernel *kernel, uint32_t target, const struct wire
 int kernel__set_site(struct kernel *kernel, uint32_t index, const struct wire_site *site);
 /* @brief Name a site by the address of its breakpoint: for kernels without cookies. */
 int kernel__set_site_address(struct kernel *kernel, pid_t tgid, uint64_t address, uint32_t index);
+/* @return whether the programs of libc are for uprobe_multi.h, else for perf events */
+bool kernel__has_uprobe_multi(const struct kernel *kernel);
 bool kernel__has_cookies(const struct kernel *kernel);
 
 /* @brief Replace the focus rules. @return 0; -E2BIG */

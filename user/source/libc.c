@@ -10,6 +10,7 @@
 #include <bpf/libbpf.h>
 
 #include "errors.h"
+#include "kernel/uprobe_multi.h"
 #include "process/maps.h"
 #include "source/elf_notes.h"
 #include "source/uprobe.h"
@@ -32,6 +33,7 @@ static const struct {
 	{"posix_memalign", WIRE_LIBC_POSIX_MEMALIGN, false},
 };
 
+#define N_ORDER	    3 /* of programs that are attached */
 #define N_FUNCTIONS ((int)(sizeof(functions) / sizeof(*functions)))
 
 struct libc {
@@ -46,6 +48,8 @@ struct libc {
 	__u64 offsets[N_FUNCTIONS]; /* in the file; 0: none */
 	struct bpf_link *links[2 * N_FUNCTIONS];
 	int n_links;
+	int together[N_ORDER]; /* in place of those: uprobe_multi.h */
+	int n_together;
 };
 
 static int refuse(struct interpreter_reason *why, int err, const char *text)
@@ -162,21 +166,6 @@ static int look_at(const struct mapping *map, void *arg)
 
 /* ------------------------------------------------------------------ attach */
 
-static int add(struct libc *libc, int function, enum kernel_program program, bool returns)
-{
-	__u32 cookie = libc->target | functions[function].call << 16;
-	LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = returns,
-		    .bpf_cookie = kernel__has_cookies(libc->kernel) ? cookie : 0);
-	struct bpf_link *link =
-		bpf_program__attach_uprobe_opts(kernel__program(libc->kernel, program), libc->pid,
-						libc->path, libc->offsets[function], &opts);
-
-	if (!link)
-		return -errno;
-	libc->links[libc->n_links++] = link;
-	return 0;
-}
-
 static bool is_alias(const struct libc *libc, int function)
 {
 	for (int i = 0; i < function; i++)
@@ -185,28 +174,97 @@ static bool is_alias(const struct libc *libc, int function)
 	return false;
 }
 
-/* What frees comes first and returns before entries: nothing is half seen for long. */
-static int attach_function(struct libc *libc, int i)
+/* The functions that have this program at their entry or return. @return how many */
+static uint32_t choose(const struct libc *libc, enum kernel_program program, uint64_t *offsets,
+		       uint64_t *cookies)
 {
-	__u32 cookie = libc->target | functions[i].call << 16;
-	bool frees = functions[i].call == WIRE_LIBC_FREE;
+	uint32_t n = 0;
+
+	for (int i = 0; i < N_FUNCTIONS; i++) {
+		bool frees = functions[i].call == WIRE_LIBC_FREE;
+
+		if (!libc->offsets[i] || is_alias(libc, i) || frees != (program == KERNEL_ON_FREE))
+			continue;
+		offsets[n] = libc->offsets[i];
+		cookies[n++] = libc->target | (uint64_t)functions[i].call << 16;
+	}
+	return n;
+}
+
+/* By one link, which goes at once. */
+static int attach_together(struct libc *libc, enum kernel_program program, bool returns)
+{
+	uint64_t offsets[N_FUNCTIONS], cookies[N_FUNCTIONS];
+	const struct uprobe_multi probes = {
+		.path = libc->path,
+		.offsets = offsets,
+		.cookies = cookies,
+		.n = choose(libc, program, offsets, cookies),
+		.returns = returns,
+		.pid = libc->pid,
+	};
+	int fd = uprobe_multi__attach(bpf_program__fd(kernel__program(libc->kernel, program)),
+				      &probes);
+
+	if (fd < 0)
+		return fd;
+	libc->together[libc->n_together++] = fd;
+	return 0;
+}
+
+static int name_site(const struct libc *libc, uint64_t offset, uint64_t cookie)
+{
+	const struct elf_header *header = elf_notes__header(libc->elf);
+
+	for (int i = 0; i < header->n_segments; i++) {
+		const struct elf_segment *segment = &header->segments[i];
+
+		if (segment->executable && offset >= segment->offset &&
+		    offset - segment->offset < segment->file_size)
+			return kernel__set_site_address(
+				libc->kernel, libc->pid,
+				offset - segment->offset + segment->addr + libc->bias, cookie);
+	}
+	return -ENOENT;
+}
+
+static int attach_one_by_one(struct libc *libc, enum kernel_program program, bool returns)
+{
+	uint64_t offsets[N_FUNCTIONS], cookies[N_FUNCTIONS];
+	uint32_t n = choose(libc, program, offsets, cookies);
+	bool has_cookies = kernel__has_cookies(libc->kernel);
+
+	for (uint32_t i = 0; i < n; i++) {
+		LIBBPF_OPTS(bpf_uprobe_opts, opts, .retprobe = returns,
+			    .bpf_cookie = has_cookies ? cookies[i] : 0);
+		int err = has_cookies ? 0 : name_site(libc, offsets[i], cookies[i]);
+		struct bpf_link *link;
+
+		if (err)
+			return err;
+		link = bpf_program__attach_uprobe_opts(kernel__program(libc->kernel, program),
+						       libc->pid, libc->path, offsets[i], &opts);
+		if (!link)
+			return -errno;
+		libc->links[libc->n_links++] = link;
+	}
+	return 0;
+}
+
+/* What frees comes first and returns before entries: nothing is half seen for long. */
+static int attach(struct libc *libc)
+{
+	static const struct {
+		enum kernel_program program;
+		bool returns;
+	} order[] = {
+		{KERNEL_ON_FREE, false}, {KERNEL_ON_ALLOCATED, true}, {KERNEL_ON_ALLOCATE, false}};
+	bool together = kernel__has_uprobe_multi(libc->kernel);
 	int err = 0;
 
-	if (!kernel__has_cookies(libc->kernel)) {
-		struct elf_symbol symbol = {.name = functions[i].name};
-		__u64 at;
-
-		if (elf_notes__find_symbols(libc->elf, &symbol, 1) != 1 ||
-		    elf_notes__file_offset(libc->elf, symbol.addr, 1, &at))
-			return -ENOENT;
-		err = kernel__set_site_address(libc->kernel, libc->pid,
-					       symbol.addr + (libc->offsets[i] - at) + libc->bias,
-					       cookie);
-	}
-	if (!err && !frees)
-		err = add(libc, i, KERNEL_ON_ALLOCATED, true);
-	if (!err)
-		err = add(libc, i, frees ? KERNEL_ON_FREE : KERNEL_ON_ALLOCATE, false);
+	for (int i = 0; i < N_ORDER && !err; i++)
+		err = (together ? attach_together : attach_one_by_one)(libc, order[i].program,
+								       order[i].returns);
 	return err;
 }
 
@@ -229,12 +287,10 @@ struct libc *libc__attach(struct kernel *kernel, uint32_t target, pid_t pid,
 					   : "no libc is mapped into it: it is a static program");
 	else if (err)
 		err = refuse(why, err, error_words(err));
-	for (int i = 0; i < N_FUNCTIONS && !err; i++) {
-		if (!libc->offsets[i] || is_alias(libc, i))
-			continue;
-		err = attach_function(libc, i);
-		snprintf(text, sizeof(text), "attaching to %s of %.160s: %s", functions[i].name,
-			 libc->name, error_words(err));
+	if (!err) {
+		err = attach(libc);
+		snprintf(text, sizeof(text), "attaching to malloc of %.160s: %s", libc->name,
+			 error_words(err));
 		if (err)
 			refuse(why, err, text);
 	}
@@ -249,7 +305,9 @@ void libc__free(struct libc *libc)
 {
 	if (!libc)
 		return;
-	for (int i = libc->n_links; i-- > 0;) /* entries before their returns */
+	for (int i = libc->n_together; i-- > 0;) /* entries before their returns */
+		close(libc->together[i]);
+	for (int i = libc->n_links; i-- > 0;)
 		bpf_link__destroy(libc->links[i]);
 	forget_file(libc);
 	free(libc);
