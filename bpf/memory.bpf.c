@@ -789,6 +789,72 @@ static __always_inline int emit_with_native(void *ctx, struct wire_memory *memor
 	return 0;
 }
 
+/*
+ * A program on a system call can be preempted, and until it goes on the kernel does not run it for
+ * other threads on that CPU: it would be within itself. So where that is usual, since 6.13, each is
+ * there twice: the second one does what the first could not, which it knows by who is under way.
+ * It must run after the first; the one that was attached last is run first. What neither has done
+ * is counted as lost.
+ */
+enum watched_call {
+	BEGINS_MUNMAP,
+	BEGINS_MREMAP,
+	ENDS_MMAP,
+	ENDS_MUNMAP,
+	ENDS_MREMAP,
+	ENDS_BRK,
+	ENDS_MADVISE,
+	N_WATCHED_CALLS,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, N_WATCHED_CALLS);
+	__type(key, __u32);
+	__type(value, __u32);
+} under_way SEC(".maps");
+
+/* How often the second program has run in the first one's place: those were not lost. */
+__u64 calls_made_up;
+
+static __always_inline void set_under_way(__u32 call, __u32 value)
+{
+	__u32 *is_under_way = bpf_map_lookup_elem(&under_way, &call);
+
+	barrier();
+	if (is_under_way)
+		*(volatile __u32 *)is_under_way = value;
+	barrier();
+}
+
+static __always_inline bool is_missed(__u32 call)
+{
+	const __u32 *is_under_way = bpf_map_lookup_elem(&under_way, &call);
+
+	if (!is_under_way || !*is_under_way)
+		return false;
+	if (call >= ENDS_MMAP)
+		__sync_fetch_and_add(&calls_made_up, 1);
+	return true;
+}
+
+#define WATCH_TWICE(section, prefix, name, call, ...)                             \
+	SEC(section SYSCALL_PREFIX #name)                                         \
+	int BPF_PROG(prefix##_##name, struct pt_regs *regs, long result)          \
+	{                                                                         \
+		set_under_way(call, 1);                                           \
+		__VA_ARGS__;                                                      \
+		set_under_way(call, 0);                                           \
+		return 0;                                                         \
+	}                                                                         \
+	SEC(section SYSCALL_PREFIX #name)                                         \
+	int BPF_PROG(prefix##_##name##_missed, struct pt_regs *regs, long result) \
+	{                                                                         \
+		if (is_missed(call))                                              \
+			__VA_ARGS__;                                              \
+		return 0;                                                         \
+	}
+
 /* When calls that unmap began, by tid: others may have mapped the same range before they return. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -814,17 +880,8 @@ int BPF_PROG(begin_any_call, struct pt_regs *regs, long number)
 	return number == SYSCALL_MUNMAP || number == SYSCALL_MREMAP ? begin_call() : 0;
 }
 
-SEC("?fentry/" SYSCALL_PREFIX "munmap")
-int BPF_PROG(begin_munmap, struct pt_regs *regs)
-{
-	return begin_call();
-}
-
-SEC("?fentry/" SYSCALL_PREFIX "mremap")
-int BPF_PROG(begin_mremap, struct pt_regs *regs)
-{
-	return begin_call();
-}
+WATCH_TWICE("?fentry/", begin, munmap, BEGINS_MUNMAP, begin_call())
+WATCH_TWICE("?fentry/", begin, mremap, BEGINS_MREMAP, begin_call())
 
 /* @return 0: not known */
 static __always_inline __u64 call_begin(__u32 tid)
@@ -894,35 +951,11 @@ int BPF_PROG(on_any_call, struct pt_regs *regs, long result)
 	return on_call(ctx, regs, number, result);
 }
 
-SEC("?fexit/" SYSCALL_PREFIX "mmap")
-int BPF_PROG(on_mmap, struct pt_regs *regs, long result)
-{
-	return on_call(ctx, regs, SYSCALL_MMAP, result);
-}
-
-SEC("?fexit/" SYSCALL_PREFIX "munmap")
-int BPF_PROG(on_munmap, struct pt_regs *regs, long result)
-{
-	return on_call(ctx, regs, SYSCALL_MUNMAP, result);
-}
-
-SEC("?fexit/" SYSCALL_PREFIX "mremap")
-int BPF_PROG(on_mremap, struct pt_regs *regs, long result)
-{
-	return on_call(ctx, regs, SYSCALL_MREMAP, result);
-}
-
-SEC("?fexit/" SYSCALL_PREFIX "brk")
-int BPF_PROG(on_brk, struct pt_regs *regs, long result)
-{
-	return on_call(ctx, regs, SYSCALL_BRK, result);
-}
-
-SEC("?fexit/" SYSCALL_PREFIX "madvise")
-int BPF_PROG(on_madvise, struct pt_regs *regs, long result)
-{
-	return on_call(ctx, regs, SYSCALL_MADVISE, result);
-}
+WATCH_TWICE("?fexit/", on, mmap, ENDS_MMAP, on_call(ctx, regs, SYSCALL_MMAP, result))
+WATCH_TWICE("?fexit/", on, munmap, ENDS_MUNMAP, on_call(ctx, regs, SYSCALL_MUNMAP, result))
+WATCH_TWICE("?fexit/", on, mremap, ENDS_MREMAP, on_call(ctx, regs, SYSCALL_MREMAP, result))
+WATCH_TWICE("?fexit/", on, brk, ENDS_BRK, on_call(ctx, regs, SYSCALL_BRK, result))
+WATCH_TWICE("?fexit/", on, madvise, ENDS_MADVISE, on_call(ctx, regs, SYSCALL_MADVISE, result))
 
 /* ------------------------------------------------------------------ the beginning */
 

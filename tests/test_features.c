@@ -60,7 +60,8 @@ static void test_found(void **state)
 	memset(found, 0xff, sizeof(found));
 	assert_int_equal(features__find(found), 0);
 	for (int i = 0; i < N_FEATURES; i++) {
-		bool may_lack = i == FEATURE_CALL_EXITS; /* hosts can forbid it */
+		/* Hosts can forbid the one, the other belongs to PREEMPT_DYNAMIC. */
+		bool may_lack = i == FEATURE_CALL_EXITS || i == FEATURE_LAZY_PREEMPTION;
 
 		if (release_of(kernel.release) >= release_of(features__table[i].since) &&
 		    !found[i] && !may_lack)

@@ -36,6 +36,9 @@ const struct feature_info features__table[N_FEATURES] = {
 			       "see VMS change for the agent; else as system calls end", false},
 	[FEATURE_CALL_EXITS] = {"fexit on system calls", "5.12",
 				"watch memory calls at no cost to others; else sys_exit", false},
+	[FEATURE_LAZY_PREEMPTION] = {"lazy preemption", "6.13",
+				     "who watches memory calls is preempted: there are two of each",
+				     false},
 	[FEATURE_TASK_REGS] = {"bpf_task_pt_regs", "5.15",
 			       "tell faults of the program's own; else they have no addresses",
 			       false},
@@ -129,6 +132,18 @@ static bool has_helper(enum bpf_func_id helper)
 	return libbpf_probe_bpf_helper(BPF_PROG_TYPE_KPROBE, helper, NULL) == 1;
 }
 
+static bool has_enumerator(const struct btf *btf, const char *name)
+{
+	for (__u32 id = 1; id < btf__type_cnt(btf); id++) {
+		const struct btf_type *type = btf__type_by_id(btf, id);
+
+		for (int i = 0; btf_is_enum(type) && i < btf_vlen(type); i++)
+			if (!strcmp(btf__name_by_offset(btf, btf_enum(type)[i].name_off), name))
+				return true;
+	}
+	return false;
+}
+
 static bool has_struct_member(const struct btf *btf, const char *name, const char *member)
 {
 	int id = btf__find_by_name_kind(btf, name, BTF_KIND_STRUCT);
@@ -205,6 +220,7 @@ int features__find(bool found[N_FEATURES])
 	found[FEATURE_MMAP_LOCK] = tracepoint_parameters(btf, "btf_trace_mmap_lock_released") == 2;
 	found[FEATURE_FAULTS] =
 		btf__find_by_name_kind(btf, "btf_trace_page_fault_user", BTF_KIND_TYPEDEF) >= 0;
+	found[FEATURE_LAZY_PREEMPTION] = has_enumerator(btf, "preempt_dynamic_lazy");
 	found[FEATURE_CALL_EXITS] = can_see_call_exits(btf);
 	return 0;
 }

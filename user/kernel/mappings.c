@@ -14,6 +14,11 @@
 
 #define TICK_NS 10000000 /* of a CPU's time: what waits in the kernel waits for one */
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* As the kernel computes percpu_counter_batch. */
 static uint32_t rss_batch(void)
 {
@@ -22,30 +27,41 @@ static uint32_t rss_batch(void)
 	return online > 16 ? 2 * online : 32;
 }
 
+/* A program, and the one that runs in its place while it is preempted. */
+static void choose_twice(struct bpf_program *program, struct bpf_program *missed, bool wanted,
+			 bool twice)
+{
+	bpf_program__set_autoload(program, wanted);
+	bpf_program__set_autoload(missed, wanted && twice);
+}
+
 void mappings__choose_programs(struct kernel *kernel, const struct kernel_config *config,
 			       const bool *found)
 {
 	struct pikos_bpf *bpf = kernel->bpf;
 	bool has_faults = found[FEATURE_FAULTS] && found[FEATURE_TASK_REGS];
 	bool percpu = bpf->rodata->has_percpu_rss, has_call_exits = found[FEATURE_CALL_EXITS];
+	bool twice = found[FEATURE_LAZY_PREEMPTION]; /* attaching takes long on older kernels */
 
 	bpf->rodata->emit_stacks = config->stacks;
 	bpf->rodata->emit_native = config->native;
 	bpf->rodata->rss_batch = rss_batch();
 	bpf->rodata->filter_jumps = bpf->rodata->emit_begins = config->ledger;
 	bpf_program__set_autoload(bpf->progs.begin_any_call, config->ledger && !has_call_exits);
-	bpf_program__set_autoload(bpf->progs.begin_munmap, config->ledger && has_call_exits);
-	bpf_program__set_autoload(bpf->progs.begin_mremap, config->ledger && has_call_exits);
+	choose_twice(bpf->progs.begin_munmap, bpf->progs.begin_munmap_missed,
+		     config->ledger && has_call_exits, twice);
+	choose_twice(bpf->progs.begin_mremap, bpf->progs.begin_mremap_missed,
+		     config->ledger && has_call_exits, twice);
 	bpf_program__set_autoload(bpf->progs.on_fault, has_faults);
 	bpf_program__set_autoload(bpf->progs.on_kernel_fault, has_faults);
 	bpf_program__set_autoload(bpf->progs.on_rss_percpu, percpu);
 	bpf_program__set_autoload(bpf->progs.on_rss_atomic, !percpu);
 	bpf_program__set_autoload(bpf->progs.on_any_call, !has_call_exits);
-	bpf_program__set_autoload(bpf->progs.on_mmap, has_call_exits);
-	bpf_program__set_autoload(bpf->progs.on_munmap, has_call_exits);
-	bpf_program__set_autoload(bpf->progs.on_mremap, has_call_exits);
-	bpf_program__set_autoload(bpf->progs.on_brk, has_call_exits);
-	bpf_program__set_autoload(bpf->progs.on_madvise, has_call_exits);
+	choose_twice(bpf->progs.on_mmap, bpf->progs.on_mmap_missed, has_call_exits, twice);
+	choose_twice(bpf->progs.on_munmap, bpf->progs.on_munmap_missed, has_call_exits, twice);
+	choose_twice(bpf->progs.on_mremap, bpf->progs.on_mremap_missed, has_call_exits, twice);
+	choose_twice(bpf->progs.on_brk, bpf->progs.on_brk_missed, has_call_exits, twice);
+	choose_twice(bpf->progs.on_madvise, bpf->progs.on_madvise_missed, has_call_exits, twice);
 	bpf_program__set_autoload(bpf->progs.on_tick, true);
 	bpf_program__set_autoload(bpf->progs.flush_runs, true);
 	bpf_program__set_autoload(bpf->progs.adopt_memory, true);
@@ -128,6 +144,14 @@ int kernel__attach_mappings(struct kernel *kernel)
 		{bpf->progs.on_fault, &bpf->links.on_fault},
 		{bpf->progs.on_kernel_fault, &bpf->links.on_kernel_fault},
 		{bpf->progs.begin_any_call, &bpf->links.begin_any_call},
+		/* To run after those that they stand in for, they are attached before. */
+		{bpf->progs.begin_munmap_missed, &bpf->links.begin_munmap_missed},
+		{bpf->progs.begin_mremap_missed, &bpf->links.begin_mremap_missed},
+		{bpf->progs.on_mmap_missed, &bpf->links.on_mmap_missed},
+		{bpf->progs.on_munmap_missed, &bpf->links.on_munmap_missed},
+		{bpf->progs.on_mremap_missed, &bpf->links.on_mremap_missed},
+		{bpf->progs.on_brk_missed, &bpf->links.on_brk_missed},
+		{bpf->progs.on_madvise_missed, &bpf->links.on_madvise_missed},
 		{bpf->progs.begin_munmap, &bpf->links.begin_munmap},
 		{bpf->progs.begin_mremap, &bpf->links.begin_mremap},
 		{bpf->progs.on_any_call, &bpf->links.on_any_call},
@@ -193,9 +217,12 @@ uint64_t mappings__missed(const struct kernel *kernel)
 {
 	const struct pikos_bpf *bpf = kernel->bpf;
 
-	return kernel__missed_by(bpf->progs.on_any_call) + kernel__missed_by(bpf->progs.on_mmap) +
-	       kernel__missed_by(bpf->progs.on_munmap) + kernel__missed_by(bpf->progs.on_mremap) +
-	       kernel__missed_by(bpf->progs.on_brk) + kernel__missed_by(bpf->progs.on_madvise);
+	uint64_t missed =
+		kernel__missed_by(bpf->progs.on_any_call) + kernel__missed_by(bpf->progs.on_mmap) +
+		kernel__missed_by(bpf->progs.on_munmap) + kernel__missed_by(bpf->progs.on_mremap) +
+		kernel__missed_by(bpf->progs.on_brk) + kernel__missed_by(bpf->progs.on_madvise);
+
+	return missed - least(missed, bpf->bss->calls_made_up);
 }
 
 void kernel__flush_mappings(struct kernel *kernel)
