@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 import interpreters
-from harness import WORKLOADS, Skip, add_test, check, equal, need_command, test
+from harness import WORKLOADS, Skip, add_test, check, equal, need_command, test, wait_for
 from records import FIELDS, read_csv
 from test_memory import kernel_version, need_exact_statm
 
@@ -130,9 +130,11 @@ while True:
     workload = context.start([context.python, program])
     for _ in range(3):
         tracer = context.attach("memory", workload)
+        wait_for(lambda: os.stat(context.path("records.csv")).st_size > 10000, "rows")
         tracer.signal(signal.SIGINT)
         tracer.wait(0)
-        names = {row["function"] for row in read_csv(context.path("records.csv"), "memory")
+        os.rename(context.path("records.csv"), context.path("last.csv"))
+        names = {row["function"] for row in read_csv(context.path("last.csv"), "memory")
                  if row["type"] in CALLS}
         equal(names, {"f"}, "who has mapped")
 
