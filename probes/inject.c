@@ -38,6 +38,7 @@
 #define FIRST_PAUSE_MS	 1
 #define LONGEST_PAUSE_MS 20
 #define MAX_DENIED	 4
+#define MAIN_ONLY	 4    /* rounds: the agent can ask more of Python in the main thread */
 #define MAX_THREADS	 64   /* that are looked at, of those after the main one */
 #define HANDLER_STACK	 2048 /* bytes over a signal handler's stack pointer that are searched */
 #define LIBC_DLOPEN	 0x80000000u /* mode of __libc_dlopen_mode: __RTLD_DLOPEN */
@@ -378,6 +379,7 @@ struct round {
 	struct inject *inject;
 	work_fn work;
 	bool at_start;
+	int n; /* how many were before it */
 	int err;
 	struct interpreter_reason *why;
 	/* inject__load */
@@ -441,7 +443,7 @@ static int try_threads(struct round *round)
 	struct dirent *entry;
 	DIR *dir;
 
-	if (err != -EAGAIN || round->at_start)
+	if (err != -EAGAIN || round->at_start || round->n < MAIN_ONLY)
 		return err;
 	fd = process__open(pid, "task", O_RDONLY | O_DIRECTORY);
 	dir = fd < 0 ? NULL : fdopendir(fd);
@@ -541,6 +543,7 @@ static int run_rounds(struct round *round)
 			break;
 		}
 		pause = pause * 2 > LONGEST_PAUSE_MS ? LONGEST_PAUSE_MS : pause * 2;
+		round->n++;
 	}
 	close(end.fd);
 	return explain(round, err);

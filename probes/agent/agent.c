@@ -50,6 +50,7 @@ static uint32_t state(void)
 
 static void set_state(uint32_t value)
 {
+	__atomic_store_n(&session.ticks_waited, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&session.state, value, __ATOMIC_SEQ_CST);
 }
 
@@ -222,6 +223,37 @@ static void answer_resend(void)
 	session.resend_was_asked = asked;
 }
 
+/* Whether anything has come up since the hooks are in; without the GIL. */
+static bool is_behind(void)
+{
+	return allocations__look() || py.PyInterpreterState_Head() != newest_interpreter ||
+	       (hooks->look && hooks->look());
+}
+
+/* The caller holds the GIL. */
+static void catch_up(void)
+{
+	if (!session.hooks_are_in)
+		return;
+	if (py.PyInterpreterState_Head() != newest_interpreter)
+		say_interpreters();
+	if (hooks->look && hooks->look())
+		hooks->adopt();
+	if (allocations__look())
+		allocations__adopt();
+}
+
+static void answer_catch_up(void)
+{
+	struct python_error error;
+
+	if (!__atomic_exchange_n(&session.is_to_catch_up, false, __ATOMIC_SEQ_CST))
+		return;
+	python__save_error(&error);
+	catch_up();
+	python__restore_error(&error);
+}
+
 void agent__attention(void)
 {
 	int saved = errno;
@@ -231,6 +263,7 @@ void agent__attention(void)
 		end_session(0);
 	if (state() == SESSION_ACTIVE) {
 		answer_resend();
+		answer_catch_up();
 		buffer__rewind();
 	} else {
 		buffer__rewind();
@@ -292,22 +325,40 @@ static void leave_gil(void)
 	py.PyThreadState_DeleteCurrent();
 }
 
+/*
+ * Whether the helper may take the GIL. Where tracemalloc is on, memory for its state would come by
+ * that, and a program that stops it while we wait would crash. So the program's own threads, which
+ * have the GIL, are asked first, and longer if it is on. Those that do not come to it meanwhile are
+ * idle, and give us the GIL at once.
+ */
+#define PATIENCE	      2 /* ticks */
+#define PATIENCE_WITH_TRACING 10
+#define IS_NOT_TRACING	      -2 /* of PyTraceMalloc_Untrack */
+
+static bool may_take_gil(void)
+{
+	uint32_t waited = __atomic_fetch_add(&session.ticks_waited, 1, __ATOMIC_SEQ_CST);
+
+	if (!compat_tracemalloc_crashes(py.minor, py.micro))
+		return true;
+	if (py.PyTraceMalloc_Untrack(0, 0) == IS_NOT_TRACING)
+		return waited >= PATIENCE;
+	return waited >= PATIENCE_WITH_TRACING;
+}
+
 static void look_after(void)
 {
-	bool counts, adopts, allocates;
-
 	if (!enter_python())
 		return;
-	allocates = allocations__look();
-	counts = py.PyInterpreterState_Head() != newest_interpreter;
-	adopts = hooks->look && hooks->look();
-	if ((counts || adopts || allocates) && take_gil()) {
-		if (session.hooks_are_in && counts)
-			say_interpreters();
-		if (session.hooks_are_in && adopts)
-			hooks->adopt();
-		if (session.hooks_are_in && allocates)
-			allocations__adopt();
+	if (!__atomic_load_n(&session.is_to_catch_up, __ATOMIC_SEQ_CST))
+		__atomic_store_n(&session.ticks_waited, 0, __ATOMIC_SEQ_CST);
+	if (!is_behind()) {
+		__atomic_store_n(&session.is_to_catch_up, false, __ATOMIC_SEQ_CST);
+	} else if (!may_take_gil()) {
+		__atomic_store_n(&session.is_to_catch_up, true, __ATOMIC_SEQ_CST);
+		buffer__want_attention();
+	} else if (take_gil()) {
+		catch_up();
 		leave_gil();
 	}
 	leave_python();
@@ -335,35 +386,67 @@ static bool finish(void)
 	uint32_t before = SESSION_ENDING;
 
 	if (session.hooks_are_in && enter_python()) {
-		if (take_gil()) {
+		bool may = may_take_gil();
+
+		if (may && take_gil()) {
 			if (state() == SESSION_ENDING)
 				session__unhook();
 			leave_gil();
 		}
 		leave_python();
+		if (!may)
+			return false;
 	}
 	return __atomic_compare_exchange_n(&session.state, &before, SESSION_IDLE, false,
 					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
 /* Nobody waits for an answer: what fails is said in the stream. */
+static void refuse(int err)
+{
+	values__unmap();
+	buffer__open(false, false);
+	end_session(-err);
+}
+
+/* The caller holds the GIL. */
+static void begin_with_gil(void)
+{
+	int err = state() == SESSION_STARTING ? hook() : 0;
+
+	if (err)
+		refuse(err);
+}
+
+static int begin_in_main_thread(void *unused)
+{
+	struct python_error error;
+
+	(void)unused;
+	if (__atomic_load_n(&session.python_is_ending, __ATOMIC_SEQ_CST))
+		return 0;
+	python__save_error(&error);
+	begin_with_gil();
+	python__restore_error(&error);
+	return 0;
+}
+
 static void begin(void)
 {
-	int err = -AGENT_NOT_INITIALIZED;
-
-	if (enter_python()) {
-		err = -AGENT_NO_MEMORY;
-		if (take_gil()) {
-			err = hook();
-			leave_gil();
-		}
-		leave_python();
+	if (!enter_python()) {
+		refuse(-AGENT_NOT_INITIALIZED);
+		return;
 	}
-	if (err) {
-		values__unmap();
-		buffer__open(false, false);
-		end_session(-err);
+	if (!may_take_gil()) {
+		if (!compat_main_thread_calls_itself(py.minor))
+			py.Py_AddPendingCall(begin_in_main_thread, NULL);
+	} else if (take_gil()) {
+		begin_with_gil();
+		leave_gil();
+	} else {
+		refuse(-AGENT_NO_MEMORY);
 	}
+	leave_python();
 }
 
 /* What session__send_helper_away asks and waits for. All atomic but the first. */
@@ -573,6 +656,13 @@ static bool claim(bool *has_helper)
 	return false;
 }
 
+/* Whoever was interrupted for us to be called. */
+static void ask_interrupted_thread(void)
+{
+	if (compat_main_thread_calls_itself(py.minor) && system__is_main_thread())
+		py.Py_AddPendingCall(begin_in_main_thread, NULL);
+}
+
 static int begin_session(const struct agent_config *config, bool has_helper)
 {
 	int err = copy_config(config);
@@ -591,6 +681,8 @@ static int begin_session(const struct agent_config *config, bool has_helper)
 			session__unhook();
 		err = -AGENT_NO_THREAD;
 	}
+	if (!err && !(session.flags & AGENT_AT_START))
+		ask_interrupted_thread();
 	return err;
 }
 

@@ -45,6 +45,24 @@ static inline bool compat_fork_locks_threads(int minor)
 	return minor >= 13;
 }
 
+/*
+ * tracemalloc's raw allocator takes the GIL first, and a program in which it was stopped meanwhile
+ * crashes (gh-128679).
+ */
+static inline bool compat_tracemalloc_crashes(int minor, int micro)
+{
+	return minor <= 11 || (minor == 12 && micro <= 8) || (minor == 13 && micro <= 1);
+}
+
+/*
+ * Whose pending call a busy main thread notices: until 3.12 its own, also when it is interrupted
+ * anywhere. Later others' too, but who is interrupted may have the lock that it takes.
+ */
+static inline bool compat_main_thread_calls_itself(int minor)
+{
+	return minor <= 12;
+}
+
 /* From 3.12 on who asks for the current thread state gets its own or none; before, the holder's of
  * the GIL. */
 static inline bool compat_current_is_own(int minor)

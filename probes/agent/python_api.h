@@ -60,6 +60,7 @@ struct python_allocator {
 	X(void, PyEval_RestoreThread, (void *))                                            \
 	X(void, PyEval_SetTrace, (trace_function, void *))                                 \
 	X(void, PyEval_SetProfile, (trace_function, void *))                               \
+	X(int, Py_AddPendingCall, (int (*)(void *), void *))                               \
 	X(void *, PyThreadState_Get, (void))                                               \
 	X(void *, PyThreadState_Next, (void *))                                            \
 	X(void *, PyInterpreterState_Main, (void))                                         \
@@ -98,7 +99,8 @@ struct python_allocator {
 	X(void *, PyObject_Malloc, (size_t))                                               \
 	X(void, PyMem_RawFree, (void *))                                                   \
 	X(void, PyMem_Free, (void *))                                                      \
-	X(void, PyObject_Free, (void *))
+	X(void, PyObject_Free, (void *))                                                   \
+	X(int, PyTraceMalloc_Untrack, (unsigned int, uintptr_t))
 
 /* X(name): objects that every version has. */
 #define PYTHON_OBJECTS(X)   \

@@ -114,6 +114,11 @@ uint32_t system__tid(void)
 	return syscall(SYS_gettid);
 }
 
+bool system__is_main_thread(void)
+{
+	return syscall(SYS_gettid) == syscall(SYS_getpid);
+}
+
 void system__yield(void)
 {
 	sched_yield();

@@ -56,6 +56,7 @@ static inline uint64_t agent_clock(void)
 bool system__init(void);
 void *system__symbol(const char *name); /* of the program and its libraries; NULL: none */
 uint32_t system__tid(void);
+bool system__is_main_thread(void);
 void system__yield(void);
 void system__sleep_ms(unsigned int ms);
 /* Sleep, but not when *word is not 0 (any more), of which system__wake tells. */

@@ -259,7 +259,24 @@ def behind_another(context, interpreter):
     workload.signal(signal.SIGKILL)
 
 
+def while_tracemalloc_stops(context, interpreter):
+    """What the agent's thread allocates must never wait there for the GIL."""
+    place, _ = interpreter.place(context)
+    command = interpreter.command(os.path.join(place, "tracemalloc_stops.py"))
+    tracer = context.run("allocations", "-v", "-o", context.path("records.csv"), "--", *command)
+    check(tracer.summary()["written"] > 0, "no rows")
+    workload = context.start(command)
+    for monitor in ("allocations", "functions", "allocations"):
+        tracer = context.attach(monitor, workload, "--source", "agent")
+        tracer.signal(signal.SIGINT)
+        tracer.wait(0)
+    workload.go()
+    workload.wait(0)
+
+
 for _each in interpreters.known():
+    add_test(f"allocations_while_tracemalloc_stops_{_each.label}",
+             lambda context, each=_each: while_tracemalloc_stops(context, each))
     add_test(f"allocations_in_and_out_{_each.label}",
              lambda context, each=_each: in_and_out(context, each))
     add_test(f"allocations_behind_another_{_each.label}",
