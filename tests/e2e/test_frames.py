@@ -10,6 +10,7 @@ import subprocess
 import harness
 import interpreters
 from harness import Failure, Skip, add_test, check, equal, need_command, test
+from test_memory import kernel_version
 from test_oracle import BIG
 
 FIELDS = "index,type,function,lineNo,address,size,RSS,VMS,line,filename,stack".split(",")
@@ -304,7 +305,9 @@ def test_frames_are_all_known(context):
                          context.python, "-c", "import asyncio, decimal, json, unittest")
     with open(context.path("records.csv"), encoding="utf-8", newline="") as stream:
         stacks = [row["stack"] for row in csv.DictReader(stream)]
-    check(sum(";" in stack for stack in stacks) > 300, "hardly a stack: proves nothing")
+    # Before 6.2 a thread's faults are counted 64 at a time.
+    check(sum(";" in stack for stack in stacks) > (100 if kernel_version() < (6, 2) else 300),
+          "hardly a stack: proves nothing")
     equal([stack for stack in stacks if "<un" in stack], [], "stacks that are not known")
     check("could not be read" not in tracer.errors(), "frames could not be read")
     context.note(f"{len(stacks)} stacks")
