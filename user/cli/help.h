@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * help.h - the text of --help: one line, usage, options, examples. Driven by the tables of
- * options.h; main.c prints it.
+ * options.h; actions.c prints it.
  */
 #ifndef PIKOS_CLI_HELP_H
 #define PIKOS_CLI_HELP_H
