@@ -79,11 +79,22 @@ def check_one_process(rows):
     equal(childs, [], "rows of forked children")
 
 
+def without_trial(truth):
+    """The agent tries, in the program's thread if one comes by, whether those in front of it hand
+    on to it: with a block of one byte, given back at once."""
+    for at, ((first, block, size), (second, given, _)) in enumerate(zip(truth, truth[1:])):
+        if (first, size, second, given) == (MALLOC, 1, FREE, block):
+            return truth[:at] + truth[at + 2:]
+    return truth
+
+
 def compare(context, rows, truth, tid):
     check_one_process(rows)
     freed = sizes_of_freed(rows)
     rows = between_marks(rows, tid)
     ours = [(row.event, row.value1, row.value2) for row in rows if row.event >= 1000]
+    if len(truth) > len(ours):
+        truth = without_trial(truth)
     equal(len(ours), len(truth), "the number of allocations")
     for n, (mine, its) in enumerate(zip(ours, truth)):
         if mine[:2] != its[:2]:
