@@ -202,15 +202,8 @@ def test_loss_is_reported(context):
 @test()
 def test_quiet(context):
     """-q: nothing on stderr when all is well."""
-    workload = context.workload("drive.py", "plain", "recursion")
-    target = workload.ready()
-    tracer = context.trace("functions", "-q", "-o", context.path("a.csv"), "-p", target)
-    # All probes are on when the workload can end: else it ended while they were put in.
-    wait_for(lambda: all(semaphores(target, context.python)[name]
-                         for name in ("function__entry", "function__return")), "the attach")
-    workload.go()
-    workload.wait(0)
-    tracer.wait(0)
+    tracer = context.run("functions", "-q", "-o", context.path("a.csv"), "--", context.python,
+                         os.path.join(harness.WORKLOADS, "drive.py"), "plain", "recursion")
     equal(tracer.errors(), "", "stderr")
 
 

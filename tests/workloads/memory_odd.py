@@ -19,7 +19,7 @@ HUGE = 2 << 20
 READ, WRITE = 1, 2
 SHARED, PRIVATE, FIXED, ANONYMOUS, POPULATE = 1, 2, 0x10, 0x20, 0x8000
 MAYMOVE, DONTUNMAP = 1, 4
-DONTNEED, FREE, REMOVE, HUGEPAGE, COLLAPSE = 4, 8, 9, 14, 25
+DONTNEED, FREE, REMOVE, HUGEPAGE, NOHUGEPAGE, COLLAPSE = 4, 8, 9, 14, 15, 25
 
 libc = ctypes.CDLL(None, use_errno=True)
 address, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
@@ -177,6 +177,7 @@ def case_huge():
 
 def has_a_hole(at):
     touch(at, 1536)
+    libc.madvise(at, 1536 * PAGE, NOHUGEPAGE)  # else khugepaged may fill the hole some day
     libc.madvise(at + 300 * PAGE, 100 * PAGE, DONTNEED)
 
 
