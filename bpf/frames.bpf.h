@@ -5,7 +5,7 @@
  *	walk_frames(target, max)    before a record is reserved: codes that are new are sent
  *				    here, so that they lie in front of the record in its buffer
  *	walked_stack()		    what it found
- *	top_frame(target, &top)	    cheap: whether a thread still is where it was
+ *	top_frame(target, state, &top)  cheap: whether a thread still is where it was
  *
  * An id stands for a code object. Objects come and go and their memory is used again, so an
  * address is trusted only while the code there is still the one that was sent. From 3.12 on each
@@ -618,17 +618,16 @@ struct top_frame {
  * nothing, not even that it is the same as another 0. As few reads as can be, since each costs as
  * much as all the rest: the state that the walk found is taken as it is. A
  * thread that has left it has no frame there, or none that can be where it was.
+ * @param state in thread_states, with its only interpreter; 0: there is none
  */
-static __always_inline void top_frame(__u32 target, struct top_frame *top)
+static __always_inline void top_frame(__u32 target, __u64 state, struct top_frame *top)
 {
 	struct wire_layout *layout = bpf_map_lookup_elem(&frame_layouts, &target);
-	__u32 tid = bpf_get_current_pid_tgid();
-	struct thread_state *known = bpf_map_lookup_elem(&thread_states, &tid);
 
 	top->frame = top->code = top->instruction = 0;
-	if (!layout || !known || !known->interpreter)
+	if (!layout || !state)
 		return;
-	top->frame = state_frame(layout, known->state);
+	top->frame = state_frame(layout, state);
 	if (!top->frame)
 		return;
 	top->instruction = read_word(top->frame + layout->frame_instruction);

@@ -164,12 +164,10 @@ static __noinline int emit(const struct wire_memory *from, const struct wire_fra
 /* ------------------------------------------------------------------ who */
 
 /* Who does what happens to a target's memory: WIRE_STACK_OUTSIDE or 0 */
-static __always_inline __u32 actor_flags(const struct mm_struct *mm, __u32 index)
+static __always_inline __u32 actor_flags(const struct mm_struct *mm,
+					 const struct wire_memory_state *state, __u32 tgid)
 {
-	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	struct wire_memory_state *state = bpf_map_lookup_elem(&memories, &index);
-
-	return state && state->tgid == tgid && current_mm() == mm ? 0 : WIRE_STACK_OUTSIDE;
+	return state->tgid == tgid && current_mm() == mm ? 0 : WIRE_STACK_OUTSIDE;
 }
 
 /* @return WIRE_FINALIZING or 0 */
@@ -249,6 +247,14 @@ struct change {
 	bool unplaced; /* of one of the faults it is not known where */
 };
 
+/* The thread that was looked up last, as long as thread_state_changes stays as it is. */
+struct known_thread {
+	__u64 state; /* address; of an only interpreter */
+	__u64 changes;
+	__u32 tid; /* 0: none */
+	__u32 unused;
+};
+
 struct run {
 	__u32 busy;	 /* by whom it is being written to: the tid and OWNED; 0: nobody */
 	__u32 flags;	 /* WIRE_STACK_* */
@@ -257,6 +263,7 @@ struct run {
 	struct change changes[WIRE_N_COUNTERS];
 	__u64 rss;
 	struct place place, now; /* of the run; of the change that is looked at */
+	struct known_thread thread;
 	__u32 n_frames;
 	__u32 n_jumps; /* since the last tick */
 	struct wire_frame frames[WIRE_MAX_FRAMES];
@@ -316,9 +323,9 @@ static __always_inline struct run *run_in(__u32 slot)
 	return bpf_map_lookup_elem(&runs, &slot);
 }
 
-static __always_inline __u32 owner(void)
+static __always_inline __u32 current_tid(void)
 {
-	return (__u32)bpf_get_current_pid_tgid() | OWNED;
+	return bpf_get_current_pid_tgid();
 }
 
 /* Tell what has gathered; the caller owns the slot. */
@@ -354,11 +361,11 @@ static __noinline int flush(struct run *run)
 	return 0;
 }
 
-static __always_inline bool own(struct run *run)
+static __always_inline bool own(struct run *run, __u32 tid)
 {
 	if (run->busy)
 		return false;
-	*(volatile __u32 *)&run->busy = owner();
+	*(volatile __u32 *)&run->busy = tid | OWNED;
 	barrier();
 	return true;
 }
@@ -370,13 +377,13 @@ static __always_inline void disown(struct run *run)
 }
 
 /* @return the run for what happens now, owned; NULL: none is free */
-static __always_inline struct run *own_run(void)
+static __always_inline struct run *own_run(__u32 tid)
 {
 	struct run *run = run_in(0);
 
 	if (run && run->busy)
 		run = run_in(1);
-	return run && own(run) ? run : NULL;
+	return run && own(run, tid) ? run : NULL;
 }
 
 /* Tell a run of this CPU, if it is that thread's. @param tid 0: anyone's */
@@ -384,7 +391,7 @@ static __always_inline void end_run(__u32 slot, __u32 tid)
 {
 	struct run *run = run_in(slot);
 
-	if (!run || !run->last_time || (tid && run->place.tid != tid) || !own(run))
+	if (!run || !run->last_time || (tid && run->place.tid != tid) || !own(run, current_tid()))
 		return;
 	flush(run);
 	if (!tid)
@@ -456,21 +463,38 @@ static __always_inline void find_place_by_walk(struct place *place)
 	place->top.instruction = (__u64)stack->frames[0].offset << 32 | stack->n_frames;
 }
 
-/* Who is where: as long as it is the same, so is the stack. */
-static __always_inline void find_place(struct place *place, __u32 index, const struct mm_struct *mm)
+/* @return what top_frame wants */
+static __always_inline __u64 known_state(struct known_thread *thread, __u32 tid)
 {
-	__u32 tid = bpf_get_current_pid_tgid();
+	__u64 changes = *(volatile __u64 *)&thread_state_changes;
+	struct thread_state *known;
+
+	if (thread->tid == tid && thread->changes == changes)
+		return thread->state;
+	known = bpf_map_lookup_elem(&thread_states, &tid);
+	if (!known || !known->interpreter)
+		return 0;
+	thread->tid = tid;
+	thread->changes = changes;
+	thread->state = known->state;
+	return thread->state;
+}
+
+/* Who is where: as long as it is the same, so is the stack. @param outside as place.outside */
+static __always_inline void find_place(struct run *run, __u32 index, __u32 tid, __u32 outside)
+{
+	struct place *place = &run->now;
 	struct thread_state *known;
 
 	__builtin_memset(place, 0, sizeof(*place));
 	place->target = index;
 	place->tid = tid;
-	place->outside = actor_flags(mm, index);
-	if (place->outside)
+	place->outside = outside;
+	if (outside)
 		return;
 	if (emit_native)
 		current_user_place(&place->instruction, &place->stack_pointer);
-	top_frame(index, &place->top);
+	top_frame(index, known_state(&run->thread, tid), &place->top);
 	if (place->top.frame) {
 		if (emit_stacks)
 			place->callers = hash_callers(index, place->top.frame);
@@ -523,9 +547,8 @@ static __always_inline bool turns(const struct change *change, __s64 pages)
  * pages is no fault, one that it meets is. With more than one page a part of the surroundings came,
  * aligned.
  */
-static __always_inline void note_address(struct change *change, __s64 pages)
+static __always_inline void note_address(struct change *change, __u32 tid, __s64 pages)
 {
-	__u32 tid = bpf_get_current_pid_tgid();
 	struct fault *fault = fault_of(tid);
 	__u64 bytes = PAGE_BYTES, low;
 
@@ -552,7 +575,7 @@ static __always_inline void note_address(struct change *change, __s64 pages)
  */
 static __always_inline bool jumps(struct run *run, const struct change *change, __s64 pages)
 {
-	__u32 tid = bpf_get_current_pid_tgid();
+	__u32 tid = run->now.tid;
 	const struct fault *fault;
 
 	if (!filter_jumps || pages <= 0 || !change->low)
@@ -578,7 +601,7 @@ static __noinline int count_change(struct run *run, const struct wire_memory_sta
 		change->first_time = now;
 	change->n_faults++;
 	change->pages += pages;
-	note_address(change, pages);
+	note_address(change, run->now.tid, pages);
 	run->last_time = now;
 	run->rss = rss_of(state);
 	return 0;
@@ -597,33 +620,56 @@ static __always_inline void add_to_run(void *ctx, struct run *run,
 	count_change(run, state, member, pages);
 }
 
+/* @return the target's state, if mm is its memory and watched */
+static __always_inline struct wire_memory_state *state_if(const struct mm_struct *mm, __u32 index)
+{
+	struct wire_memory_state *state = bpf_map_lookup_elem(&memories, &index);
+	__u64 key = (__u64)mm;
+
+	if (!state || state->mm != key || state->torn_down == key)
+		return NULL;
+	return state->ready ? state : NULL;
+}
+
 /* @return the state of a watched mm */
 static __always_inline struct wire_memory_state *state_of(const struct mm_struct *mm, __u32 *index)
 {
 	__u64 key = (__u64)mm;
 	__u32 *found = bpf_map_lookup_elem(&mms, &key);
-	struct wire_memory_state *state;
 
 	if (!found)
 		return NULL;
 	*index = *found;
-	state = bpf_map_lookup_elem(&memories, found);
-	return state && state->mm == key && state->ready ? state : NULL;
+	return state_if(mm, *index);
+}
+
+/* The same: whose memory has changed here before is asked first. */
+static __always_inline struct wire_memory_state *state_of_change(const struct mm_struct *mm,
+								 __u32 *index)
+{
+	const struct run *last = run_in(0);
+	struct wire_memory_state *state;
+
+	*index = last ? last->place.target : 0;
+	state = state_if(mm, *index);
+	return state ? state : state_of(mm, index);
 }
 
 /* The last user of it has gone: what goes now is the whole, not what the program does. */
-static __always_inline bool is_torn_down(struct mm_struct *mm)
+static __always_inline bool is_torn_down(struct mm_struct *mm, struct wire_memory_state *state)
 {
 	__u64 key = (__u64)mm;
 
 	if (mm->mm_users.counter)
 		return false;
+	state->torn_down = key;
 	bpf_map_delete_elem(&mms, &key);
 	return true;
 }
 
 static __always_inline int on_change(void *ctx, struct mm_struct *mm, __u32 member, bool percpu)
 {
+	__u64 who = bpf_get_current_pid_tgid();
 	struct wire_memory_state *state;
 	struct run *run;
 	__s64 pages;
@@ -633,15 +679,15 @@ static __always_inline int on_change(void *ctx, struct mm_struct *mm, __u32 memb
 		return 0;
 	barrier_var(member);
 	member &= WIRE_N_COUNTERS - 1; /* what the verifier forgets */
-	state = state_of(mm, &index);
-	if (!state || is_torn_down(mm))
+	state = state_of_change(mm, &index);
+	if (!state || is_torn_down(mm, state))
 		return 0;
-	run = own_run();
+	run = own_run(who);
 	if (!run)
 		return 0; /* the next change on this CPU takes this one in */
 	pages = percpu ? change_percpu(state, index, member) : change_atomic(state, member);
 	__sync_fetch_and_add(&state->total[member], pages);
-	find_place(&run->now, index, mm);
+	find_place(run, index, who, actor_flags(mm, state, who >> 32));
 	add_to_run(ctx, run, state, member, pages);
 	run->vms = mm->total_vm;
 	disown(run);
@@ -661,14 +707,12 @@ int BPF_PROG(on_rss_atomic, struct mm_struct *mm, int member)
 }
 
 /* x86 only; elsewhere runs have no addresses. */
-static __always_inline int note_fault(__u64 address, bool in_kernel)
+static __always_inline int note_fault(__u32 tid, __u64 address, bool in_kernel)
 {
-	__u32 tid = bpf_get_current_pid_tgid();
 	struct fault *fault = fault_of(tid);
-	const struct run *first = run_in(0), *second = run_in(1);
 
-	if (!fault || !first || !second || first->busy == owner() || second->busy == owner())
-		return 0; /* our own reads of what is not there */
+	if (!fault)
+		return 0;
 	fault->address = address;
 	fault->in_kernel = in_kernel;
 	fault->tid = tid;
@@ -678,14 +722,19 @@ static __always_inline int note_fault(__u64 address, bool in_kernel)
 SEC("?tp_btf/page_fault_user")
 int BPF_PROG(on_fault, unsigned long address)
 {
-	return note_fault(address, false);
+	return note_fault(current_tid(), address, false);
 }
 
 /* A system call that reads into fresh pages, or writes from them. */
 SEC("?tp_btf/page_fault_kernel")
 int BPF_PROG(on_kernel_fault, unsigned long address)
 {
-	return note_fault(address, true);
+	const struct run *first = run_in(0), *second = run_in(1);
+	__u32 tid = current_tid(), owner = tid | OWNED;
+
+	if (!first || !second || first->busy == owner || second->busy == owner)
+		return 0; /* our own reads of what is not there */
+	return note_fault(tid, address, true);
 }
 
 static __always_inline int end_runs(void)
@@ -934,7 +983,7 @@ static __always_inline int on_call(void *ctx, struct pt_regs *regs, long number,
 	state = state_of(mm, &call.index);
 	if (!state || !is_change(&call, regs, state))
 		return 0;
-	call.flags = actor_flags(mm, call.index);
+	call.flags = actor_flags(mm, state, bpf_get_current_pid_tgid() >> 32);
 	stack = find_stack(call.index, &call.flags);
 	call.flags |= finalizing(call.index);
 	return tell_call(ctx, regs, state, &call, stack);
@@ -978,9 +1027,9 @@ int adopt_memory(struct bpf_iter__task *ctx)
 	index = bpf_map_lookup_elem(&tgids, &tgid);
 	state = index ? bpf_map_lookup_elem(&memories, index) : NULL;
 	key = (__u64)mm;
-	if (!state || (state->mm == key && state->ready))
+	if (!state || state_if(mm, *index))
 		return 0;
-	state->ready = 0;
+	state->ready = state->torn_down = 0;
 	state->mm = key;
 	state->tgid = tgid;
 	find_counters(state, mm);

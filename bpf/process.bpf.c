@@ -23,6 +23,15 @@ static __always_inline struct wire_target *target_of(__u32 tgid)
 	return index ? bpf_map_lookup_elem(&targets, index) : NULL;
 }
 
+/* What is known of a thread, all of which ends with its program. */
+static __always_inline void forget_thread(__u32 tid)
+{
+	bpf_map_delete_elem(&focus_depths, &tid);
+	bpf_map_delete_elem(&region_depths, &tid);
+	bpf_map_delete_elem(&thread_states, &tid);
+	__sync_fetch_and_add(&thread_state_changes, 1);
+}
+
 static __always_inline void wake(void)
 {
 	void *ring = this_ring();
@@ -39,9 +48,7 @@ int BPF_PROG(on_exec, struct task_struct *task, int old_tid)
 
 	if (!target)
 		return 0;
-	bpf_map_delete_elem(&focus_depths, &tid);
-	bpf_map_delete_elem(&region_depths, &tid);
-	bpf_map_delete_elem(&thread_states, &tid);
+	forget_thread(tid);
 	/* Before the first instruction of the new program. */
 	if (target->exec_stop)
 		bpf_send_signal(SIGSTOP);
@@ -98,9 +105,7 @@ int BPF_PROG(on_thread_exit, struct task_struct *task)
 	target->exit_uid = BPF_CORE_READ(task, cred, fsuid.val);
 	target->exit_gid = BPF_CORE_READ(task, cred, fsgid.val);
 	target->exited = 1;
-	bpf_map_delete_elem(&focus_depths, &tid);
-	bpf_map_delete_elem(&region_depths, &tid);
-	bpf_map_delete_elem(&thread_states, &tid);
+	forget_thread(tid);
 	bpf_map_delete_elem(&thread_stacks, &tid);
 	return 0;
 }

@@ -220,6 +220,9 @@ struct {
 	__type(value, struct thread_state);
 } thread_states __weak SEC(".maps");
 
+/* Counted up after each change there: what was looked up before is then to be looked up anew. */
+__weak __u64 thread_state_changes;
+
 /* Code objects that were sent: frames.bpf.h. */
 struct frame_code_key {
 	__u64 address;

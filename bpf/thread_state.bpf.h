@@ -185,8 +185,10 @@ static __always_inline __u64 look_up_thread_state(const struct wire_layout *layo
 
 	found.interpreter = only_interpreter(layout);
 	found.state = find_thread_state(target, self);
-	if (found.state && found.state != STATE_DOUBTFUL)
-		bpf_map_update_elem(&thread_states, &tid, &found, BPF_ANY);
+	if (!found.state || found.state == STATE_DOUBTFUL)
+		return found.state;
+	bpf_map_update_elem(&thread_states, &tid, &found, BPF_ANY);
+	__sync_fetch_and_add(&thread_state_changes, 1);
 	return found.state;
 }
 

@@ -521,7 +521,8 @@ _Static_assert(sizeof(struct wire_layout) == 128, "wire format");
 struct wire_memory_state {
 	__u64 mm; /* 0: not watched */
 	__u64 ready;
-	__u64 tgid; /* whose memory it is: others may share it, or change it from outside */
+	__u64 torn_down; /* the mm whose last user has gone: its address may be used again */
+	__u64 tgid;	 /* whose memory it is: others may share it, or change it from outside */
 	__u64 counts[WIRE_N_COUNTERS]; /* addresses of the common counts... */
 	__u64 parts[WIRE_N_COUNTERS];  /* ...and of the parts, as percpu addresses */
 	__s64 seen[WIRE_N_COUNTERS];   /* of the common counts */
@@ -534,7 +535,7 @@ struct wire_memory_state {
 	__u64 start_brk;
 };
 
-_Static_assert(sizeof(struct wire_memory_state) == 216, "wire format");
+_Static_assert(sizeof(struct wire_memory_state) == 224, "wire format");
 
 #define WIRE_MAX_RULES	32
 #define WIRE_MAX_FILES	24
