@@ -200,9 +200,9 @@ static __always_inline __s64 change_percpu(struct wire_memory_state *state, __u3
 	__s64 change, before;
 	__s32 part;
 
-	if (!parts)
+	if (!parts || cpu >= WIRE_MAX_CPUS)
 		return 0;
-	part = read_part(state->parts[member], cpu);
+	part = load_s32(state->parts[member] + cpu_offsets[cpu]);
 	before = parts->seen[member];
 	change = part - before;
 	if (!part || is_taken(before, part))

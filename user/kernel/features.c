@@ -32,6 +32,8 @@ const struct feature_info features__table[N_FEATURES] = {
 				"sum every CPU's part of RSS; before it is one number", false},
 	[FEATURE_ADJACENT_RSS] = {"rss_stat's counters in one array", "6.6",
 				  "read all parts of a CPU at once; else one by one", false},
+	[FEATURE_PLAIN_LOADS] = {"bpf_rdonly_cast", "6.2",
+				 "read the kernel's numbers by plain loads; else by copies", false},
 	[FEATURE_MMAP_LOCK] = {"mmap_lock_released without a path", "6.14",
 			       "see VMS change for the agent; else as system calls end", false},
 	[FEATURE_CALL_EXITS] = {"fexit on system calls", "5.12",
@@ -216,6 +218,8 @@ int features__find(bool found[N_FEATURES])
 	found[FEATURE_ADJACENT_RSS] =
 		found[FEATURE_PERCPU_RSS] &&
 		btf__find_by_name_kind(btf, "__percpu_counter_init_many", BTF_KIND_FUNC) >= 0;
+	found[FEATURE_PLAIN_LOADS] =
+		btf__find_by_name_kind(btf, "bpf_rdonly_cast", BTF_KIND_FUNC) >= 0;
 	/* Before, the path of a cgroup was made each time: a third parameter. */
 	found[FEATURE_MMAP_LOCK] = tracepoint_parameters(btf, "btf_trace_mmap_lock_released") == 2;
 	found[FEATURE_FAULTS] =

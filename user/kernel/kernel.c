@@ -58,6 +58,7 @@ static void set_knobs(struct kernel *kernel, const struct kernel_config *config,
 	knobs->has_task_regs = found[FEATURE_TASK_REGS];
 	knobs->has_percpu_rss = found[FEATURE_PERCPU_RSS];
 	knobs->has_adjacent_rss = found[FEATURE_ADJACENT_RSS];
+	knobs->has_plain_loads = found[FEATURE_PLAIN_LOADS];
 	knobs->has_spin_lock = found[FEATURE_SPIN_LOCK];
 	knobs->n_possible_cpus = kernel->n_cpus;
 	knobs->emit_memory = config->memory;
