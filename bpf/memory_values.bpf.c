@@ -176,20 +176,40 @@ int BPF_PROG(on_rss_stat, struct mm_struct *mm)
 	return look(mm);
 }
 
+static __always_inline int adopt_and_look(struct mm_struct *mm)
+{
+	adopt();
+	return mm ? look(mm) : 0;
+}
+
+/*
+ * Those that follow can be preempted, and until they go on the kernel does not run them for other
+ * threads on that CPU: it would be within themselves. What they do may be done twice, so where that
+ * is usual (FEATURE_LAZY_PREEMPTION) each is there twice.
+ */
+
 /* Whatever changes VMS has the lock. */
 SEC("?tp_btf/mmap_lock_released")
 int BPF_PROG(on_mmap_unlocked, struct mm_struct *mm)
 {
-	adopt();
-	return look(mm);
+	return adopt_and_look(mm);
+}
+
+SEC("?tp_btf/mmap_lock_released")
+int BPF_PROG(on_mmap_unlocked_again, struct mm_struct *mm)
+{
+	return adopt_and_look(mm);
 }
 
 /* Where that tracepoint is not there, or dear: FEATURE_MMAP_LOCK. */
 SEC("?tp_btf/sys_exit")
 int BPF_PROG(on_sys_exit)
 {
-	struct mm_struct *mm = current_mm();
+	return adopt_and_look(current_mm());
+}
 
-	adopt();
-	return mm ? look(mm) : 0;
+SEC("?tp_btf/sys_exit")
+int BPF_PROG(on_sys_exit_again)
+{
+	return adopt_and_look(current_mm());
 }

@@ -9,7 +9,7 @@ import signal
 import subprocess
 
 import interpreters
-from harness import WORKLOADS, Skip, add_test, check, equal, need_command, test, wait_for
+from harness import SLOW, WORKLOADS, Skip, add_test, check, equal, need_command, test, wait_for
 from records import FIELDS, read_csv
 from test_memory import kernel_version, need_exact_statm
 
@@ -268,8 +268,10 @@ def test_memory_killed_target(context):
     tracer.wait(0)
     workload.wait(-signal.SIGKILL)
     totals = tracer.summary()
-    equal(totals["lost"], 0, "lost")
-    rows = read_csv(context.path("records.csv"), "memory", ("pid", "time"))
+    if SLOW == 1:  # an emulated machine is busy enough to preempt a program twice, which is counted
+        equal(totals["lost"], 0, "lost")
+    rows = [row for row in read_csv(context.path("records.csv"), "memory", ("pid", "time"))
+            if row["type"] != "lost"]
     equal(len(rows), totals["written"], "rows")
     equal({row["pid"] for row in rows} <= {workload.target}, True, "pids")
     times = [row["time"] for row in rows]

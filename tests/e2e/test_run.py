@@ -497,7 +497,7 @@ def untraced(workload, python):
 def test_run_duration(context):
     """--duration ends the tracing; the program runs on and its status is returned."""
     workload = run_workload(context, script=context.write("later.py", LATER),
-                            options=["--duration", "500ms"])
+                            options=["--duration", f"{500 * max(1, harness.SLOW):.0f}ms"])
     workload.ready()
     wait_for(untraced(workload, context.python), "the end of tracing")
     check(workload.running(), "the tracer did not wait for the program")

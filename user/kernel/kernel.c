@@ -83,6 +83,18 @@ static void set_knobs(struct kernel *kernel, const struct kernel_config *config,
 	}
 }
 
+/* Of memory_values.bpf.c. */
+static void choose_values_programs(struct pikos_bpf *bpf, bool wanted, const bool *found)
+{
+	bool locks = found[FEATURE_MMAP_LOCK], twice = found[FEATURE_LAZY_PREEMPTION];
+
+	bpf_program__set_autoload(bpf->progs.on_rss_stat, wanted);
+	bpf_program__set_autoload(bpf->progs.on_mmap_unlocked, wanted && locks);
+	bpf_program__set_autoload(bpf->progs.on_mmap_unlocked_again, wanted && locks && twice);
+	bpf_program__set_autoload(bpf->progs.on_sys_exit, wanted && !locks);
+	bpf_program__set_autoload(bpf->progs.on_sys_exit_again, wanted && !locks && twice);
+}
+
 static void choose_programs(struct kernel *kernel, const struct kernel_config *config,
 			    const bool *found)
 {
@@ -105,11 +117,7 @@ static void choose_programs(struct kernel *kernel, const struct kernel_config *c
 	bpf_program__set_autoload(bpf->progs.on_signal, config->lossless);
 	bpf_program__set_autoload(bpf->progs.fill_cpu_offsets,
 				  config->memory && bpf->rodata->has_percpu_rss);
-	bpf_program__set_autoload(bpf->progs.on_rss_stat, config->memory && config->agent);
-	bpf_program__set_autoload(bpf->progs.on_mmap_unlocked,
-				  config->memory && config->agent && found[FEATURE_MMAP_LOCK]);
-	bpf_program__set_autoload(bpf->progs.on_sys_exit,
-				  config->memory && config->agent && !found[FEATURE_MMAP_LOCK]);
+	choose_values_programs(bpf, config->memory && config->agent, found);
 	if (config->mappings)
 		mappings__choose_programs(kernel, config, found);
 }
@@ -501,7 +509,9 @@ struct bpf_program *kernel__memory_program(const struct kernel *kernel,
 	struct bpf_program *const programs[N_KERNEL_MEMORY_PROGRAMS] = {
 		[KERNEL_ON_RSS_STAT] = kernel->bpf->progs.on_rss_stat,
 		[KERNEL_ON_MMAP_UNLOCKED] = kernel->bpf->progs.on_mmap_unlocked,
+		[KERNEL_ON_MMAP_UNLOCKED_AGAIN] = kernel->bpf->progs.on_mmap_unlocked_again,
 		[KERNEL_ON_SYS_EXIT] = kernel->bpf->progs.on_sys_exit,
+		[KERNEL_ON_SYS_EXIT_AGAIN] = kernel->bpf->progs.on_sys_exit_again,
 	};
 
 	return programs[program];

@@ -146,8 +146,10 @@ uint64_t kernel__hash(const struct kernel *kernel, const char *text, size_t len)
 /* Programs of memory_values.bpf.c: kernel_config.memory with .agent. */
 enum kernel_memory_program {
 	KERNEL_ON_RSS_STAT,
-	KERNEL_ON_MMAP_UNLOCKED, /* one of these is loaded */
+	KERNEL_ON_MMAP_UNLOCKED, /* one of these is loaded, or twice */
+	KERNEL_ON_MMAP_UNLOCKED_AGAIN,
 	KERNEL_ON_SYS_EXIT,
+	KERNEL_ON_SYS_EXIT_AGAIN,
 	N_KERNEL_MEMORY_PROGRAMS,
 };
 

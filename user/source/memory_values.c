@@ -79,11 +79,23 @@ void memory_values__close(struct memory_values *values, uint32_t target)
 		bpf_map_delete_elem(kernel__memory_pages(values->kernel), &target);
 }
 
+/* Of a program and its second: what one has missed the other may have done. */
+static uint64_t missed_by_both(const struct kernel *kernel, enum kernel_memory_program first,
+			       enum kernel_memory_program again)
+{
+	const struct bpf_program *second = kernel__memory_program(kernel, again);
+	uint64_t missed = kernel__missed_by(kernel__memory_program(kernel, first));
+	uint64_t too = bpf_program__autoload(second) ? kernel__missed_by(second) : missed;
+
+	return missed < too ? missed : too;
+}
+
 uint64_t memory_values__missed(const struct memory_values *values)
 {
-	uint64_t missed = 0;
-
-	for (int i = 0; values && i < N_KERNEL_MEMORY_PROGRAMS; i++)
-		missed += kernel__missed_by(kernel__memory_program(values->kernel, i));
-	return missed;
+	if (!values)
+		return 0;
+	return kernel__missed_by(kernel__memory_program(values->kernel, KERNEL_ON_RSS_STAT)) +
+	       missed_by_both(values->kernel, KERNEL_ON_MMAP_UNLOCKED,
+			      KERNEL_ON_MMAP_UNLOCKED_AGAIN) +
+	       missed_by_both(values->kernel, KERNEL_ON_SYS_EXIT, KERNEL_ON_SYS_EXIT_AGAIN);
 }
