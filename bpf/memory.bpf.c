@@ -694,9 +694,16 @@ static __always_inline int on_change(void *ctx, struct mm_struct *mm, __u32 memb
 	return 0;
 }
 
+/*
+ * A hardened kernel (CONFIG_HARDENED_USERCOPY) makes sure of what user memory is read to: on a
+ * stack that is not the kernel's it looks for longer, 8 ns a read.
+ */
+struct no_programs no_change_programs SEC(".maps");
+
 SEC("?tp_btf/rss_stat")
 int BPF_PROG(on_rss_percpu, struct mm_struct *mm, int member)
 {
+	KEEP_OWN_STACK_BY(ctx, no_change_programs);
 	return on_change(ctx, mm, member, true);
 }
 
