@@ -20,7 +20,9 @@ int walk_here(void *ctx)
 {
 	__u32 target = 0;
 	struct walked *walk = bpf_map_lookup_elem(&walks, &target);
+	__u32 tid = bpf_get_current_pid_tgid();
 	struct thread_stack *stack;
+	struct thread_state *known;
 	struct top_frame top;
 
 	if (!walk || walk_frames(target, walk->max))
@@ -31,7 +33,8 @@ int walk_here(void *ctx)
 	walk->flags = stack->flags;
 	walk->n_frames = stack->n_frames;
 	bpf_probe_read_kernel(walk->frames, sizeof(walk->frames), stack->frames);
-	top_frame(target, &top);
+	known = bpf_map_lookup_elem(&thread_states, &tid);
+	top_frame(target, known && known->interpreter ? known->state : 0, &top);
 	walk->top_frame = top.frame;
 	walk->top_code = top.code;
 	walk->top_instruction = top.instruction;
