@@ -269,7 +269,7 @@ struct thread_stack {
 	__u32 max;
 	__u32 unused;
 	__u64 next, landmark; /* addresses of frames */
-	__u64 hash;	      /* memory.bpf.c */
+	__u64 hash;	      /* memory_runs.bpf.h */
 	__u8 frame[WIRE_LAYOUT_FRAME_BYTES], code[WIRE_LAYOUT_CODE_BYTES];
 	__u64 piece[16]; /* of what is hashed */
 	struct code_texts texts;

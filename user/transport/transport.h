@@ -20,7 +20,7 @@
 #include "bpf/wire.h"
 
 #define PERF_LAG_NS 5000000ull
-/* Runs of faults wait in the kernel for a tick of 10 ms (bpf/memory_runs.bpf.h), which may be late. */
+/* Runs of faults wait for a tick of 10 ms, which may be late: bpf/memory_runs.bpf.h. */
 #define TRANSPORT_RUN_LAG_NS 50000000ull
 
 struct transport;
