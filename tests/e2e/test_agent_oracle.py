@@ -16,7 +16,9 @@ from test_oracle import BIG, CASES
 
 AGENT_CASES = """c_builtins c_methods c_slots c_exceptions c_generators c_contexts classes_of_c
 late_free one_line many_lines programs""".split()
-ALL_CASES = AGENT_CASES + CASES
+LIBRARY_CASES = """sources made_classes pickles dispatch generator_ways context_managers new_syntax tasks
+sqlite test_runner futures""".split()
+ALL_CASES = AGENT_CASES + LIBRARY_CASES + CASES
 BRIEF_CASES = "c_methods generators one_line".split()
 
 MODES = {

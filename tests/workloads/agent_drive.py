@@ -16,6 +16,7 @@ import threading
 
 import agent_cases
 import cases
+import library_cases
 import stage
 
 cases.STORM = 400  # many cases share a second
@@ -102,7 +103,8 @@ def in_c(recorder, set_name, first_set):
 
 def find(name):
     """(case, what prepares it)"""
-    module = agent_cases if hasattr(agent_cases, "case_" + name) else cases
+    module = next(each for each in (agent_cases, library_cases, cases)
+                  if hasattr(each, "case_" + name))
     return (getattr(module, "case_" + name),
             getattr(module, "prepare_" + name, cases.prepare))
 
