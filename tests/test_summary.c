@@ -231,6 +231,35 @@ static void tells_what_has_grown_since(void **state)
 	check(find(first, "line", "own", "work", 21), 10, 10, 8, 0);
 }
 
+/* Events are taken in when they have come: those after the moment must not be in its books. */
+static void tells_of_the_moment_that_was_marked(void **state)
+{
+	const struct summary_moment moment = {now + 10 * MS, 31 * PAGE, 43 * PAGE, false};
+	struct memory_event last = event(WIRE_MADVISE, 23);
+	struct summary_share share;
+	size_t first;
+
+	(void)state;
+	map(21, 0, 10, 8);
+	last.rss = 28 * PAGE;
+	last.vms = 40 * PAGE;
+	ledger__take(ledger, &last);
+	ledger__mark(ledger, moment.time);
+	now = moment.time;
+	map(22, 20, 5, 5);
+	assert_int_equal(summary__write(summary, &moment, &share), 0);
+	assert_null(find(0, "line", "own", "work", 22));
+	check(find(0, "total", "", "stack growth", -1), 0, 0, 0, 0);
+	check(find(0, "total", "", "kernel", -1), 40, 0, 28, 28);
+	assert_int_equal(share.explained, share.growth);
+	first = pikos_recorder__list_count(list);
+	ledger__mark(ledger, now);
+	write_summary(33, 45, false);
+	assert_null(find(first, "line", "own", "work", 21));
+	check(find(first, "line", "own", "work", 22), 5, 0, 5, 5);
+	check(find(first, "total", "", "stack growth", -1), 0, 0, 0, 0);
+}
+
 static void shows_the_top_sorted(void **state)
 {
 	static const int order[] = {25, 21};
@@ -287,6 +316,7 @@ int main(void)
 		TEST(tells_lines_functions_and_stacks),
 		TEST(says_what_is_not_explained),
 		TEST(tells_what_has_grown_since),
+		TEST(tells_of_the_moment_that_was_marked),
 		TEST(shows_the_top_sorted),
 		TEST(shows_only_leaks),
 		TEST(filters_its_rows),

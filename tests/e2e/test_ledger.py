@@ -382,6 +382,44 @@ def test_ledger_interval(context):
 
 
 @test()
+def test_ledger_of_the_moment(context):
+    """While a program grows, its books and the kernel's word are of the same moment. One that has
+    ended has a summary of its end, and no more but the last."""
+    if late():
+        raise Skip("the kernel counts RSS at once from 6.2 on")
+    workloads = [context.workload("ledger.py", "grows", python=DEBIAN),
+                 context.workload("ledger.py", "holes", python=DEBIAN)]
+    pids = [workload.ready("step 0") for workload in workloads]
+    tracer = context.trace("memory", "--summary", "--interval", "150ms", "-v", "-o",
+                           context.path("records.csv"), "-p",
+                           ",".join(map(str, pids))).attached(2)
+    for workload in reversed(workloads):
+        workload.go()
+    workloads[1].ready("done")
+    workloads[1].go()
+    workloads[1].wait()
+    workloads[0].ready("done")
+    workloads[0].go()
+    workloads[0].wait()
+    tracer.wait()
+    count = {}
+    with open(context.path("records.csv"), newline="") as stream:
+        for row in csv.DictReader(stream):
+            if row["section"] == "total":
+                moment = int(row["pid"]), int(row["fromMs"]), int(row["toMs"])
+                count.setdefault(moment, {})[row["function"]] = row
+    growing = [rows for (pid, start, _), rows in count.items() if pid == pids[0] and start]
+    check(len(growing) > 3, "too few summaries", "more than 3", len(growing))
+    for rows in growing:
+        equal(int(rows["stack growth"]["mapped"]), 0, "bytes mapped without a call")
+        accounts = [int(row["resident"]) for name, row in rows.items()
+                    if name[0] == "<" or name in ("lines", "reclaimed")]
+        equal(sum(accounts), int(rows["kernel"]["resident"]), "growth by the books")
+    told = tracer.errors().count(f"PID {pids[0]}:") - tracer.errors().count(f"PID {pids[1]}:")
+    check(told > 3, "the one that has ended has summaries", "fewer", tracer.errors())
+
+
+@test()
 def test_ledger_on_screen(context):
     """The top of each part, as text."""
     tracer = context.run("memory", "--summary", "--top", 3, "--", DEBIAN, SCRIPT, "lists", "leave")

@@ -11,6 +11,7 @@ import mmap
 import os
 import sys
 import threading
+import time
 
 import stage
 
@@ -51,6 +52,15 @@ def holes():
     assert not libc.munmap(base + 2 * MB, 3 * MB)  # of which 3 go
     assert not libc.munmap(base + 60 * MB, 4 * MB)  # and 4
     KEPT.append(base)
+
+
+def grows():
+    """Without a pause that a summary could fall into."""
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        base = anonymous(MB // 4)  # grows: over and over
+        libc.memset(base, 1, MB // 4)  # touches what grows
+        time.sleep(0.001)
 
 
 def fixed():

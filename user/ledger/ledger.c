@@ -58,6 +58,7 @@ void ledger__free(struct ledger *ledger)
 	stacks__free(ledger->stacks);
 	free(ledger->unplaced);
 	free(ledger->final.stacks.bytes);
+	free(ledger->marked.stacks.bytes);
 	free(ledger);
 }
 
@@ -80,15 +81,36 @@ static void forget_all(struct ledger *ledger)
 		intervals__cut(ledger->lanes[i], 0, UINT64_MAX, NULL, NULL);
 }
 
+/* No memory for it: then what is asked for is how it stands when it is asked. */
+static void keep(const struct ledger *ledger, struct ledger_moment *moment)
+{
+	ledger__totals(ledger, &moment->totals);
+	stacks__save(ledger->stacks, &moment->stacks);
+}
+
+static void forget(struct ledger_moment *moment)
+{
+	free(moment->stacks.bytes);
+	moment->stacks.bytes = NULL;
+}
+
+static void pass_mark(struct ledger *ledger, uint64_t time)
+{
+	if (!ledger->mark || time <= ledger->mark || !ledger->totals.started)
+		return;
+	keep(ledger, &ledger->marked);
+	ledger->mark = 0;
+}
+
 void ledger__start(struct ledger *ledger, const struct memory_start *start, bool is_new)
 {
 	uint64_t rss = start->rss[RSS_FILE] + start->rss[RSS_ANON] + start->rss[RSS_SHMEM];
 
+	pass_mark(ledger, start->attached);
 	if (ledger->totals.started)
 		forget_all(ledger);
 	*ledger_account_of(ledger, STACKS_START) = (struct stack_bytes){.faulted = rss};
-	free(ledger->final.stacks.bytes);
-	ledger->final.stacks.bytes = NULL;
+	forget(&ledger->final);
 	ledger->starting = is_new;
 	ledger->attached = start->attached;
 	ledger->read_from = start->read_from;
@@ -133,12 +155,6 @@ static bool makes_sense(const struct memory_event *event)
 	       event->change > -(int64_t)limit;
 }
 
-static void keep_final(struct ledger *ledger)
-{
-	ledger__totals(ledger, &ledger->final.totals);
-	stacks__save(ledger->stacks, &ledger->final.stacks); /* no memory: then at the very end */
-}
-
 void ledger__take(struct ledger *ledger, const struct memory_event *event)
 {
 	uint32_t who;
@@ -146,7 +162,8 @@ void ledger__take(struct ledger *ledger, const struct memory_event *event)
 	if (!ledger->totals.started || !makes_sense(event))
 		return;
 	if (event->flags & WIRE_FINALIZING && !ledger->final.stacks.bytes)
-		keep_final(ledger);
+		keep(ledger, &ledger->final);
+	pass_mark(ledger, event->time);
 	ledger->totals.events++;
 	if (event->vms) {
 		ledger->totals.kernel_vms = event->vms;
@@ -216,6 +233,17 @@ bool ledger__started(const struct ledger *ledger)
 const struct ledger_moment *ledger__final(const struct ledger *ledger)
 {
 	return ledger->final.stacks.bytes ? &ledger->final : NULL;
+}
+
+void ledger__mark(struct ledger *ledger, uint64_t time)
+{
+	forget(&ledger->marked);
+	ledger->mark = time;
+}
+
+const struct ledger_moment *ledger__marked(const struct ledger *ledger)
+{
+	return ledger->marked.stacks.bytes ? &ledger->marked : NULL;
 }
 
 struct stacks *ledger__stacks(const struct ledger *ledger)

@@ -93,6 +93,18 @@ struct ledger_moment {
  */
 const struct ledger_moment *ledger__final(const struct ledger *ledger);
 
+/*
+ * @brief Keep how the ledger will stand when it has taken all events up to a moment: they may be
+ * still to come, and so may later ones before it is asked.
+ * @param time CLOCK_MONOTONIC; what was kept for another moment is forgotten
+ */
+void ledger__mark(struct ledger *ledger, uint64_t time);
+/*
+ * @return how it stood then; NULL: no later event has come, it stands so still (or there was no
+ * memory to keep it). Owned by the ledger.
+ */
+const struct ledger_moment *ledger__marked(const struct ledger *ledger);
+
 void ledger__totals(const struct ledger *ledger, struct ledger_totals *totals);
 struct stacks *ledger__stacks(const struct ledger *ledger);
 

@@ -56,7 +56,8 @@ struct ledger {
 	struct ledger_totals totals;
 	/* Of the event that is being taken. */
 	bool correcting; /* it may be in the maps already */
-	struct ledger_moment final;
+	struct ledger_moment final, marked;
+	uint64_t mark;	      /* marked is to be kept when an event after it comes; 0: no more */
 	bool starting;	      /* no Python frame has been seen yet */
 	uint64_t found;	      /* bytes that were known to be resident in its range */
 	uint64_t found_start; /* mapped bytes of the start in its range */

@@ -390,25 +390,39 @@ static int write_section(struct summary *summary, enum stacks_by by)
 static int keep_state(struct summary *summary)
 {
 	struct state now = summary->to;
-	int err = stacks__save(summary->stacks, &now.stacks);
+	size_t size = now.stacks.n * sizeof(*now.stacks.bytes);
+	int err;
 
-	if (err)
-		return err;
+	if (now.stacks.bytes) { /* the ledger's */
+		now.stacks.bytes = malloc(size);
+		if (!now.stacks.bytes)
+			return -ENOMEM;
+		memcpy(now.stacks.bytes, summary->to.stacks.bytes, size);
+	} else {
+		err = stacks__save(summary->stacks, &now.stacks);
+		if (err)
+			return err;
+	}
 	free(summary->last.stacks.bytes);
 	summary->last = now;
 	return 0;
 }
 
-/* The end is before the interpreter's finalization, if there was one. */
+/*
+ * The end is before the interpreter's finalization, if there was one. Where more has happened since
+ * the moment, the books are of the last event before it, and so has the kernel's word to be.
+ */
 static void set_state(struct summary *summary, const struct summary_moment *moment)
 {
-	const struct ledger_moment *final = ledger__final(summary->ledger);
+	const struct ledger_moment *kept = moment->is_end ? ledger__final(summary->ledger) : NULL;
 	struct state *to = &summary->to;
 
+	if (!kept)
+		kept = ledger__marked(summary->ledger);
 	*to = (struct state){.time = moment->time, .rss = moment->rss, .vms = moment->vms};
-	if (moment->is_end && final) {
-		to->stacks = final->stacks;
-		to->totals = final->totals;
+	if (kept) {
+		to->stacks = kept->stacks;
+		to->totals = kept->totals;
 		to->vms = 0;
 	} else {
 		ledger__totals(summary->ledger, &to->totals);

@@ -20,6 +20,8 @@ struct account { /* of one target */
 	struct ledger *ledger;
 	struct summary *summary;
 	struct summary_moment moment; /* of the summary to come */
+	bool ended;		      /* before that moment */
+	bool told;		      /* and before the one before: nothing changes any more */
 };
 
 struct summaries {
@@ -208,7 +210,7 @@ static int write_one(struct summaries *summaries, int index)
 	struct summary_share share;
 	int err;
 
-	if (!ledger__started(account->ledger))
+	if (!ledger__started(account->ledger) || (account->told && !account->moment.is_end))
 		return 0;
 	err = summary__write(account->summary, &account->moment, &share);
 	if (err)
@@ -230,8 +232,13 @@ static int write_all(struct summaries *summaries)
 static void note_moment(struct summaries *summaries, bool is_end)
 {
 	for (int i = 0; i < summaries->n; i++) {
-		summaries->accounts[i].moment = moment_of(summaries->session, i);
-		summaries->accounts[i].moment.is_end = is_end;
+		struct account *account = &summaries->accounts[i];
+
+		account->moment = moment_of(summaries->session, i);
+		account->moment.is_end = is_end;
+		account->told = account->ended;
+		account->ended = summaries->session->targets[i].ended;
+		ledger__mark(account->ledger, account->moment.time);
 	}
 }
 
