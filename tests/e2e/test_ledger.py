@@ -387,7 +387,7 @@ def test_ledger_of_the_moment(context):
     ended has a summary of its end, and no more but the last."""
     if late():
         raise Skip("the kernel counts RSS at once from 6.2 on")
-    workloads = [context.workload("ledger.py", "grows", python=DEBIAN),
+    workloads = [context.workload("ledger.py", "swells", python=DEBIAN),
                  context.workload("ledger.py", "holes", python=DEBIAN)]
     pids = [workload.ready("step 0") for workload in workloads]
     tracer = context.trace("memory", "--summary", "--interval", "150ms", "-v", "-o",

@@ -54,12 +54,12 @@ def holes():
     KEPT.append(base)
 
 
-def grows():
+def swells():
     """Without a pause that a summary could fall into."""
     end = time.monotonic() + 1.5
     while time.monotonic() < end:
-        base = anonymous(MB // 4)  # grows: over and over
-        libc.memset(base, 1, MB // 4)  # touches what grows
+        base = anonymous(MB // 4)  # swells: over and over
+        libc.memset(base, 1, MB // 4)  # touches what swells
         time.sleep(0.001)
 
 
