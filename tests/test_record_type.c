@@ -74,6 +74,20 @@ static void holds_the_contract(void **state)
 	assert_int_equal(pikos_record_type__init(&type, "", NULL), -ENOENT);
 }
 
+static void tells_kinds(void **state)
+{
+	(void)state;
+	assert_int_equal(monitor__kind("functions"), MONITOR_FUNCTIONS);
+	assert_int_equal(monitor__kind("function_memory"), MONITOR_FUNCTIONS);
+	assert_int_equal(monitor__kind("lines"), MONITOR_LINES);
+	assert_int_equal(monitor__kind("line_memory"), MONITOR_LINES);
+	assert_int_equal(monitor__kind("memory"), MONITOR_MEMORY);
+	assert_int_equal(monitor__kind("memory_summary"), MONITOR_MEMORY);
+	assert_int_equal(monitor__kind("allocations"), MONITOR_ALLOCATIONS);
+	assert_int_equal(monitor__kind("memories"), MONITOR_NONE);
+	assert_int_equal(monitor__kind(""), MONITOR_NONE);
+}
+
 static void appends_columns(void **state)
 {
 	struct pikos_record_type type;
@@ -174,6 +188,7 @@ int main(void)
 		cmocka_unit_test(holds_the_contract),	 cmocka_unit_test(adds_leading_columns),
 		cmocka_unit_test(refuses_other_columns), cmocka_unit_test(finds_fields),
 		cmocka_unit_test(fills_rows_of_losses),	 cmocka_unit_test(appends_columns),
+		cmocka_unit_test(tells_kinds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

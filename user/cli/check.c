@@ -11,6 +11,7 @@
 
 #include "cli/parser.h"
 #include "cli/suggest.h"
+#include "monitor/record_type.h"
 
 /* ------------------------------------------------------------------ what is traced */
 
@@ -395,7 +396,7 @@ static int check_memory(struct options_parser *parser)
 		{"no-c-calls", "--native shows C functions"},
 	};
 	const struct options *options = parser->options;
-	bool memory = !strcmp(options->monitor, "memory");
+	bool memory = monitor__kind(options->monitor) == MONITOR_MEMORY;
 
 	for (size_t i = 0; memory && i < sizeof(others) / sizeof(*others); i++)
 		if (parser__given(parser, others[i].name))
@@ -420,7 +421,7 @@ static int check_summary(struct options_parser *parser)
 	static const char *const others[] = {"interval", "leaks", "top"};
 	static const char *const records[] = {"stacks", "native", "max-records"};
 	struct options *options = parser->options;
-	bool memory = !strcmp(options->monitor, "memory");
+	bool memory = monitor__kind(options->monitor) == MONITOR_MEMORY;
 	bool wanted = options->summary || options->leaks;
 	bool is_text =
 		options->recording == RECORDING_SCREEN || options->recording == RECORDING_TEXT;
@@ -462,7 +463,7 @@ int options__add_columns(const struct options *options, struct pikos_record_type
 
 static bool is_allocations(const struct options *options)
 {
-	return !strcmp(options->monitor, "allocations");
+	return monitor__kind(options->monitor) == MONITOR_ALLOCATIONS;
 }
 
 static int set_domains(struct options_parser *parser)

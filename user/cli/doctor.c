@@ -225,12 +225,14 @@ static int find_monitors(struct doctor *doctor)
 		return -ENOMEM;
 	for (int i = 0; i < n; i++) {
 		const char *name = options__monitors[i].name;
-		bool lines = !strncmp(name, "line", strlen("line"));
-		bool kernel = !strcmp(name, "memory");
-		bool libc = !strcmp(name, "allocations");
+		enum monitor_kind kind = monitor__kind(name);
+		bool lines = kind == MONITOR_LINES;
+		bool kernel = kind == MONITOR_MEMORY;
+		bool libc = kind == MONITOR_ALLOCATIONS;
 
 		doctor->monitors[i] = (struct doctor_monitor){
 			.name = name,
+			.kind = kind,
 			.kernel = kernel,
 			.libc = libc,
 			.usdt = !kernel && !libc &&
@@ -267,9 +269,10 @@ static void find_adds(struct doctor *doctor)
 	if (agent_check__interpreter(doctor->in, NULL))
 		return;
 	for (int i = 0; i < doctor->n_monitors; i++) {
-		functions |=
-			!strcmp(doctor->monitors[i].name, "functions") && doctor->monitors[i].usdt;
-		lines |= !strcmp(doctor->monitors[i].name, "lines") && doctor->monitors[i].usdt;
+		const struct doctor_monitor *monitor = &doctor->monitors[i];
+
+		functions |= monitor->kind == MONITOR_FUNCTIONS && monitor->usdt;
+		lines |= monitor->kind == MONITOR_LINES && monitor->usdt;
 	}
 	if (!functions)
 		add(doctor, "functions", "calls and returns of functions");

@@ -9,6 +9,7 @@
 #define PIKOS_CLI_DOCTOR_H
 
 #include "cli/options.h"
+#include "monitor/record_type.h"
 #include "source/interpreter.h"
 
 #define DOCTOR_MAX_PROBES 32
@@ -26,6 +27,7 @@ struct doctor_probe {
 
 struct doctor_monitor {
 	const char *name;
+	enum monitor_kind kind;
 	bool usdt;   /* the built-in probes serve it */
 	bool agent;  /* the agent would */
 	bool kernel; /* neither is needed: the kernel sees it all */

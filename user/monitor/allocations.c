@@ -41,7 +41,7 @@ int monitor__mark(struct monitor *monitor, struct source *source, uint32_t type,
 		.caller_line = -1,
 	};
 
-	if (!monitor->config.type->comments || monitor__enough(monitor))
+	if (monitor->kind != MONITOR_ALLOCATIONS || monitor__enough(monitor))
 		return 0;
 	source->has_begun = type == MONITOR_BEGIN;
 	monitor->totals.marks++;

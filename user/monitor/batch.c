@@ -411,7 +411,7 @@ static int take_slots(struct monitor *monitor, const struct wire_batch *batch, u
 			continue;
 		}
 		if (batch__is_event(wire_slot_type(&slots[i])))
-			err = monitor->config.type->comments
+			err = monitor->kind == MONITOR_ALLOCATIONS
 				      ? take_detailed(monitor, batch, i, span)
 				      : take_event(monitor, batch, i);
 		else

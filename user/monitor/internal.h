@@ -11,6 +11,7 @@
 #define PIKOS_MONITOR_INTERNAL_H
 
 #include "monitor/monitor.h"
+#include "monitor/record_type.h"
 #include "monitor/rows.h"
 #include "monitor/sizes.h"
 #include "symbols/ids.h"
@@ -73,6 +74,7 @@ enum monitor_place { PLACE_NATIVE, PLACE_UNKNOWN, PLACE_NOBODY, PLACE_PROFILER, 
 
 struct monitor {
 	struct monitor_config config;
+	enum monitor_kind kind;
 	enum column columns[PIKOS_MAX_FIELDS];
 	struct pikos_value values[PIKOS_MAX_FIELDS];
 	struct pikos_record record;

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "filter/filter.h"
-#include "monitor/record_type.h"
 #include "monitor/text.h"
 #include "transport/transport.h"
 
@@ -64,11 +63,6 @@ static int find_columns(struct monitor *monitor)
 }
 
 /* What stands for a function where there is none of the program's. */
-static bool is_allocations(const struct monitor *monitor)
-{
-	return monitor->config.type->comments;
-}
-
 static int make_places(struct monitor *monitor)
 {
 	static const char *const names[N_PLACES] = {
@@ -97,17 +91,18 @@ struct monitor *monitor__new(const struct monitor_config *config)
 	if (!monitor)
 		return NULL;
 	monitor->config = *config;
+	monitor->kind = monitor__kind(config->type->monitor);
 	monitor->page = sysconf(_SC_PAGESIZE);
 	monitor->record.type = config->type;
 	monitor->record.values = monitor->values;
 	err = config->consumer ? 0 : find_columns(monitor); /* no records, no columns */
-	if (!err && (config->consumer || !strcmp(config->type->monitor, "memory"))) {
+	if (!err && monitor->kind == MONITOR_MEMORY) {
 		monitor->memory = memory_rows__new(config);
 		err = monitor->memory ? 0 : -ENOMEM;
 	}
 	if (!err)
 		err = make_places(monitor);
-	if (!err && is_allocations(monitor)) {
+	if (!err && monitor->kind == MONITOR_ALLOCATIONS) {
 		monitor->frames = frames__new(config->symbols, config->qualified);
 		err = monitor->frames ? 0 : -ENOMEM;
 	}
@@ -145,7 +140,7 @@ int monitor__set_target(struct monitor *monitor, uint32_t target, pid_t pid, str
 		source = calloc(1, sizeof(*source));
 	if (!source)
 		return -ENOMEM;
-	if (!source->sizes && is_allocations(monitor))
+	if (!source->sizes && monitor->kind == MONITOR_ALLOCATIONS)
 		source->sizes = sizes__new(); /* without, no size of what is freed is known */
 	monitor__forget_sizes(source);	      /* another program has other blocks */
 	source->pid = pid;

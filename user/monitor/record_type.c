@@ -14,6 +14,7 @@
 
 static const struct {
 	const char *monitor;
+	enum monitor_kind kind;
 	const char *fields;
 	const char *header;
 	const char *line;
@@ -21,27 +22,27 @@ static const struct {
 	const char *more; /* fields that may be appended */
 	bool comments;
 } types[] = {
-	{"functions", "index,type,function,lineNo,filename", "{:<8} {:<11} {:<30} {:<5} {}",
-	 "{:<8} {:<11} {:<30} {:<5} {}", true, false, "", false},
-	{"lines", "index,function,lineNo,line,filename", "{:<12} {:<50} {:<7} {} -- {}",
-	 "{:<12} {:<50} {:<7} {} -- {}", false, false, "", false},
-	{"function_memory", "index,type,function,RSS,VMS,lineNo,filename",
+	{"functions", MONITOR_FUNCTIONS, "index,type,function,lineNo,filename",
+	 "{:<8} {:<11} {:<30} {:<5} {}", "{:<8} {:<11} {:<30} {:<5} {}", true, false, "", false},
+	{"lines", MONITOR_LINES, "index,function,lineNo,line,filename",
+	 "{:<12} {:<50} {:<7} {} -- {}", "{:<12} {:<50} {:<7} {} -- {}", false, false, "", false},
+	{"function_memory", MONITOR_FUNCTIONS, "index,type,function,RSS,VMS,lineNo,filename",
 	 "{:<8} | {:<11} | {:<12} | {:<15} | {:<15} | {:>6} | {}",
 	 "{:>8} | {:<11} | {:<12} | {:>15} | {:>15} | {:>6} | {}", true, true, "", false},
-	{"line_memory", "index,function,lineNo,RSS,VMS,line,filename",
+	{"line_memory", MONITOR_LINES, "index,function,lineNo,RSS,VMS,line,filename",
 	 "{:^12} | {:^30} | {:^7} | {:^15} | {:^15} | {} {}",
 	 "{:<12} | {:<30} | {:<7} | {:>15} | {:>15} | {} {}", false, true, "", false},
-	{"memory", "index,type,function,lineNo,address,size,RSS,VMS,line,filename",
+	{"memory", MONITOR_MEMORY, "index,type,function,lineNo,address,size,RSS,VMS,line,filename",
 	 "{:<8} | {:<8} | {:<30} | {:<7} | {:<18} | {:<15} | {:<15} | {:<15} | {} {}",
 	 "{:>8} | {:<8} | {:<30} | {:>7} | {:<18} | {:>15} | {:>15} | {:>15} | {} {}", false, true,
 	 "stack,native", false},
-	{"memory_summary",
+	{"memory_summary", MONITOR_MEMORY,
 	 "fromMs,toMs,section,scope,function,lineNo,mapped,unmapped,stillMapped,faulted,resident,"
 	 "filename,stack",
 	 "{:>9} {:>9} {:<8} {:<9} {:<24} {:>6} {:>15} {:>15} {:>15} {:>15} {:>15} {} {}",
 	 "{:>9} {:>9} {:<8} {:<9} {:<24} {:>6} {:>15} {:>15} {:>15} {:>15} {:>15} {} {}", false,
 	 false, "", false},
-	{"allocations",
+	{"allocations", MONITOR_ALLOCATIONS,
 	 "time,value1,value2,event,name,mod,lineno,from_name,from_mod,from_line,pid,tid,depth",
 	 "{:<16} {:<15} {:<12} {:<5} {:<30} {:<40} {:<6} {:<30} {:<40} {:<9} {:<8} {:<8} {}",
 	 "{:<16} {:<15} {:<12} {:<5} {:<30} {:<40} {:<6} {:<30} {:<40} {:<9} {:<8} {:<8} {}", false,
@@ -184,6 +185,13 @@ static size_t find_type(const char *monitor)
 	while (i < COUNT(types) && strcmp(types[i].monitor, monitor))
 		i++;
 	return i;
+}
+
+enum monitor_kind monitor__kind(const char *monitor)
+{
+	size_t i = find_type(monitor);
+
+	return i < COUNT(types) ? types[i].kind : MONITOR_NONE;
 }
 
 int pikos_record_type__init(struct pikos_record_type *type, const char *monitor, const char *extra)

@@ -7,6 +7,18 @@
 
 #include "pikos.h"
 
+/* What a monitor's records are of. */
+enum monitor_kind {
+	MONITOR_NONE, /* no such monitor */
+	MONITOR_FUNCTIONS,
+	MONITOR_LINES,
+	MONITOR_MEMORY,
+	MONITOR_ALLOCATIONS,
+};
+
+/* @param monitor the name of one, as "function_memory", or of its summary */
+enum monitor_kind monitor__kind(const char *monitor);
+
 /*
  * @brief Fill the row of a record of lost events.
  *

@@ -8,6 +8,7 @@
 #include "errors.h"
 #include "filter/filter.h"
 #include "log.h"
+#include "monitor/record_type.h"
 
 /* ------------------------------------------------------------------ filters */
 
@@ -125,7 +126,7 @@ int output__choose(struct output *output, const struct options *options,
 	int err = pikos_record_type__init(&output->type, options__record_type(options),
 					  options->fields);
 	/* Of memory nothing is dropped in the kernel: it has no names there. */
-	bool in_order = strcmp(options->monitor, "memory");
+	bool in_order = monitor__kind(options->monitor) != MONITOR_MEMORY;
 
 	if (!err)
 		err = options__add_columns(options, &output->type);

@@ -10,6 +10,7 @@
 
 #include "errors.h"
 #include "log.h"
+#include "monitor/record_type.h"
 #include "probes/agent/agent.h"
 #include "session/internal.h"
 #include "keeper/rights.h"
@@ -31,14 +32,9 @@ static uint32_t default_buffer_size(bool agent)
 	return size;
 }
 
-static bool is_lines(const struct options *options)
-{
-	return !strncmp(options->monitor, "line", strlen("line"));
-}
-
 static bool is_allocations(const struct options *options)
 {
-	return !strcmp(options->monitor, "allocations");
+	return monitor__kind(options->monitor) == MONITOR_ALLOCATIONS;
 }
 
 /* A running process is given no agent unless that is asked for: then libc tells. */
@@ -54,8 +50,8 @@ static void configure(struct session *session)
 	const struct options *options = session->options;
 	struct kernel_config *config = &session->config;
 
-	config->lines = is_lines(options);
-	config->mappings = !strcmp(options->monitor, "memory");
+	config->lines = monitor__kind(options->monitor) == MONITOR_LINES;
+	config->mappings = monitor__kind(options->monitor) == MONITOR_MEMORY;
 	config->libc = is_libc(options);
 	config->frames = config->mappings || config->libc;
 	config->stacks = options->stacks || session->consumer;
