@@ -3,22 +3,16 @@
  * Batches of an agent, handed to the monitor by hand: what a truthful agent says, and what a
  * hostile one can. The kernel has counted n_events of each batch, and the totals must tell that.
  */
-#include "recorder_support.h"
+#include "monitor_support.h"
 
 #include <errno.h>
 
-#include "monitor/monitor.h"
 #include "symbols/ids.h"
 
 #define CALL	  WIRE_CALL
 #define RETURN	  WIRE_RETURN
 #define FILE_NAME "/x.py"
 
-static struct pikos_record_type type;
-static struct pikos_recorder *recorder;
-static struct pikos_filters *filters;
-static struct symbols *symbols;
-static struct monitor *monitor;
 static uint64_t counted; /* by the kernel */
 
 /* ------------------------------------------------------------------ the agent's side */
@@ -110,22 +104,15 @@ static bool keep_all(void *ctx, const struct pikos_record *record)
 static void start_with(const char *name, const char *fields, const char *filter,
 		       struct pikos_recorder *to, uint64_t max_records)
 {
-	struct monitor_config config = {.type = &type, .max_records = max_records};
-
 	assert_int_equal(pikos_record_type__init(&type, name, fields), 0);
-	recorder = config.recorder = to;
-	config.symbols = symbols = symbols__new();
-	filters = NULL;
 	if (filter) {
-		config.filters = filters = pikos_filters__new();
+		filters = pikos_filters__new();
 		if (*filter)
 			assert_int_equal(pikos_filters__add(filters, &type, filter), 0);
 		else /* nothing is known of it, so every record is made */
 			assert_int_equal(pikos_filters__add_callback(filters, keep_all, NULL), 0);
 	}
-	assert_int_equal(pikos_recorder__prepare(recorder, &type), 0);
-	monitor = monitor__new(&config);
-	assert_non_null(monitor);
+	start_monitor((struct monitor_config){.max_records = max_records}, to);
 	for (uint32_t i = 0; i < 3; i++)
 		assert_int_equal(monitor__set_target(monitor, i, 100 + i, NULL), 0);
 	counted = 0;
@@ -137,42 +124,11 @@ static void start(const char *name, const char *fields)
 	start_with(name, fields, NULL, pikos_recorder__list(), 0);
 }
 
-static int stop(void **state)
+/* The agent has a function to tell of: 1 is f of FILE_NAME. */
+static void start_with_f(const char *name, const char *fields)
 {
-	(void)state;
-	monitor__free(monitor);
-	symbols__free(symbols);
-	pikos_filters__free(filters);
-	pikos_recorder__free(recorder);
-	monitor = NULL;
-	symbols = NULL;
-	filters = NULL;
-	recorder = NULL;
-	return 0;
-}
-
-static const struct pikos_value *cell(size_t row, const char *field)
-{
-	int column = pikos_record_type__field(&type, field);
-
-	assert_true(column >= 0);
-	assert_true(row < pikos_recorder__list_count(recorder));
-	return &pikos_recorder__list_get(recorder, row)->values[column];
-}
-
-static void assert_int(size_t row, const char *field, int64_t expected)
-{
-	assert_int_equal(cell(row, field)->kind, PIKOS_INT);
-	assert_int_equal(cell(row, field)->i, expected);
-}
-
-static void assert_text(size_t row, const char *field, const char *expected)
-{
-	const struct pikos_value *value = cell(row, field);
-
-	assert_int_equal(value->kind, PIKOS_TEXT);
-	assert_int_equal(value->s->len, strlen(expected));
-	assert_memory_equal(value->s->data, expected, strlen(expected));
+	start(name, fields);
+	define(1, "f");
 }
 
 static void assert_totals(uint64_t written, uint64_t filtered, uint64_t lost)
@@ -185,17 +141,6 @@ static void assert_totals(uint64_t written, uint64_t filtered, uint64_t lost)
 	assert_int_equal(totals.lost, lost);
 	assert_int_equal(totals.seen, counted);
 	assert_int_equal(totals.seen, written + filtered + lost);
-}
-
-static uint64_t lost_for(const char *reason)
-{
-	struct monitor_totals totals;
-
-	monitor__totals(monitor, &totals);
-	for (int i = 0; i < totals.n_losses; i++)
-		if (!strcmp(totals.losses[i].reason, reason))
-			return totals.losses[i].count;
-	return 0;
 }
 
 /* ------------------------------------------------------------------ what is true */
@@ -300,8 +245,7 @@ static void test_allocations(void **state)
 static void test_allocations_after_a_loss(void **state)
 {
 	(void)state;
-	start("allocations", NULL);
-	define(1, "f");
+	start_with_f("allocations", NULL);
 	allocation(WIRE_MALLOC, 16, 100);
 	send();
 	batch.head.lost[WIRE_BUFFER_FULL] = 4;
@@ -320,8 +264,7 @@ static void test_forged_details(void **state)
 	const struct wire_detail lines = {.type = WIRE_LINE}, huge = {.type = UINT32_MAX};
 
 	(void)state;
-	start("allocations", NULL);
-	define(1, "f");
+	start_with_f("allocations", NULL);
 	event(CALL, 1, 1); /* without details */
 	detailed(1, 1, &lines);
 	detailed(1, 1, &huge);
@@ -331,8 +274,7 @@ static void test_forged_details(void **state)
 	assert_totals(0, 0, 5);
 	assert_int_equal(lost_for("unreadable batch"), 4);
 	stop(NULL);
-	start("functions", NULL);
-	define(1, "f");
+	start_with_f("functions", NULL);
 	allocation(WIRE_MALLOC, 16, 100); /* of a monitor that it is not */
 	event(CALL, 1, 1);
 	send();
@@ -363,8 +305,7 @@ static void test_ids_last(void **state)
 static void test_several_targets(void **state)
 {
 	(void)state;
-	start("functions", "+pid");
-	define(1, "f");
+	start_with_f("functions", "+pid");
 	send();
 	define(1, "g");
 	event(CALL, 1, 1);
@@ -436,8 +377,7 @@ static void test_memory(void **state)
 	int64_t page = sysconf(_SC_PAGESIZE);
 
 	(void)state;
-	start("function_memory", NULL);
-	define(1, "f");
+	start_with_f("function_memory", NULL);
 	batch.head.values = (struct wire_values){30, UINT64_C(1) << 40};
 	event(CALL, 1, 1);
 	event(RETURN, 1, 1);
@@ -465,8 +405,7 @@ static void test_memory(void **state)
 static void test_lines(void **state)
 {
 	(void)state;
-	start("lines", NULL);
-	define(1, "f");
+	start_with_f("lines", NULL);
 	event(WIRE_LINE, 1, 3);
 	send();
 	assert_int(0, "lineNo", 3);
@@ -478,8 +417,7 @@ static void test_lines(void **state)
 static void test_times(void **state)
 {
 	(void)state;
-	start("functions", "+time");
-	define(1, "f");
+	start_with_f("functions", "+time");
 	batch.head.clock = 1000;
 	batch.head.time = 50000;
 	send();
@@ -576,8 +514,7 @@ static void test_notices(void **state)
 static void test_losses_in_the_head(void **state)
 {
 	(void)state;
-	start("functions", NULL);
-	define(1, "f");
+	start_with_f("functions", NULL);
 	event(CALL, 1, 1);
 	send();
 	event(CALL, 1, 1);
@@ -597,8 +534,7 @@ static void test_losses_in_the_head(void **state)
 static void test_batches_that_were_missed(void **state)
 {
 	(void)state;
-	start("functions", NULL);
-	define(1, "f");
+	start_with_f("functions", NULL);
 	event(CALL, 1, 1);
 	send();
 	batch.head.before = 1001;
@@ -626,8 +562,7 @@ static void test_batches_that_were_missed(void **state)
 static void test_unknown_ids(void **state)
 {
 	(void)state;
-	start("functions", NULL);
-	define(1, "f");
+	start_with_f("functions", NULL);
 	event(CALL, 1, 1);
 	event(CALL, 9, 1);
 	event(CALL, 9, 2);
@@ -656,8 +591,7 @@ static void test_end_of_a_target(void **state)
 	const struct wire_target final = {.seen = 8, .unreported = {[WIRE_BUFFER_FULL] = 5}};
 
 	(void)state;
-	start("functions", NULL);
-	define(1, "f");
+	start_with_f("functions", NULL);
 	for (int i = 0; i < 3; i++)
 		event(CALL, 1, 1);
 	send();
@@ -671,8 +605,7 @@ static void test_end_of_a_target(void **state)
 static void test_counts_that_are_wrong(void **state)
 {
 	(void)state;
-	start("functions", NULL);
-	define(1, "f");
+	start_with_f("functions", NULL);
 	event(CALL, 1, 1);
 	batch.head.n_events = 5; /* more than there are */
 	send();
@@ -689,8 +622,7 @@ static void test_counts_that_are_wrong(void **state)
 static void test_types_that_are_not(void **state)
 {
 	(void)state;
-	start("functions", NULL);
-	define(1, "f");
+	start_with_f("functions", NULL);
 	event(WIRE_LINE, 1, 1); /* of another monitor */
 	event(CALL, 1, 1);
 	for (uint32_t i = 12; i < 16; i++)
@@ -700,8 +632,7 @@ static void test_types_that_are_not(void **state)
 	assert_totals(1, 0, 6);
 	assert_int_equal(lost_for("unreadable batch"), 6);
 	stop(NULL);
-	start("lines", NULL);
-	define(1, "f");
+	start_with_f("lines", NULL);
 	event(WIRE_LINE, 1, 1);
 	event(WIRE_C_CALL, 1, 1);
 	send();
@@ -711,8 +642,7 @@ static void test_types_that_are_not(void **state)
 static void test_sizes_that_are_wrong(void **state)
 {
 	(void)state;
-	start("functions", NULL);
-	define(1, "f");
+	start_with_f("functions", NULL);
 	send();
 	event(CALL, 1, 1);
 	event(CALL, 1, 1);

@@ -1,16 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The monitor of memory: the test plays the kernel, and lies as a hostile one would. */
-#include "recorder_support.h"
+#include "monitor_support.h"
 
 #include <errno.h>
 #include <unistd.h>
 
-#include "monitor/monitor.h"
-
-static struct pikos_record_type type;
-static struct pikos_recorder *list;
-static struct symbols *symbols;
-static struct monitor *monitor;
 static int64_t page;
 
 static struct memory_event last;
@@ -26,31 +20,13 @@ static int note_event(void *ctx, const struct memory_event *event)
 
 static void start(const struct memory_consumer *consumer, uint64_t max_records)
 {
-	struct monitor_config config = {
-		.type = &type,
-		.max_records = max_records,
-		.consumer = consumer,
-	};
-
 	page = sysconf(_SC_PAGESIZE);
 	assert_int_equal(pikos_record_type__init(&type, "memory", "+pid,+tid,+time"), 0);
 	assert_int_equal(pikos_record_type__append(&type, "stack"), 0);
-	list = config.recorder = pikos_recorder__list();
-	config.symbols = symbols = symbols__new();
-	assert_int_equal(pikos_recorder__prepare(list, &type), 0);
-	monitor = monitor__new(&config);
-	assert_non_null(monitor);
+	start_monitor((struct monitor_config){.max_records = max_records, .consumer = consumer},
+		      pikos_recorder__list());
 	assert_int_equal(monitor__set_target(monitor, 0, 100, NULL), 0);
 	n_events = consumer_says = 0;
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	monitor__free(monitor);
-	symbols__free(symbols);
-	pikos_recorder__free(list);
-	return 0;
 }
 
 struct sent {
@@ -68,28 +44,26 @@ static int send(enum wire_memory_type kind, struct wire_memory memory, uint32_t 
 			       sizeof(sent.memory) + room * sizeof(struct wire_frame));
 }
 
-static const struct pikos_value *cell(const char *field)
+static size_t newest_row(void)
 {
-	size_t n = pikos_recorder__list_count(list);
-
-	assert_true(n);
-	return &pikos_recorder__list_get(list, n - 1)
-			->values[pikos_record_type__field(&type, field)];
+	return pikos_recorder__list_count(recorder) - 1;
 }
 
-static void assert_row(const char *kind, const char *address, int64_t size)
+static const struct pikos_value *newest(const char *field)
 {
-	assert_int_equal(cell("type")->s->len, strlen(kind));
-	assert_memory_equal(cell("type")->s->data, kind, strlen(kind));
-	assert_int_equal(cell("address")->s->len, strlen(address));
-	assert_memory_equal(cell("address")->s->data, address, strlen(address));
-	assert_int_equal(cell("size")->i, size);
+	return cell(newest_row(), field);
 }
 
 static void assert_words(const char *field, const char *words)
 {
-	assert_int_equal(cell(field)->s->len, strlen(words));
-	assert_memory_equal(cell(field)->s->data, words, strlen(words));
+	assert_text(newest_row(), field, words);
+}
+
+static void assert_row(const char *kind, const char *address, int64_t size)
+{
+	assert_words("type", kind);
+	assert_words("address", address);
+	assert_int(newest_row(), "size", size);
 }
 
 static void writes_sizes_as_documented(void **state)
@@ -103,12 +77,12 @@ static void writes_sizes_as_documented(void **state)
 		     0),
 		0);
 	assert_row("mmap", "0x7f0000001000", 2 * page);
-	assert_int_equal(cell("RSS")->i, 3 * page);
-	assert_int_equal(cell("VMS")->i, 5 * page);
-	assert_int_equal(cell("pid")->i, 100);
-	assert_int_equal(cell("tid")->i, 7);
-	assert_int_equal(cell("time")->i, 1234);
-	assert_int_equal(cell("index")->i, 0);
+	assert_int_equal(newest("RSS")->i, 3 * page);
+	assert_int_equal(newest("VMS")->i, 5 * page);
+	assert_int_equal(newest("pid")->i, 100);
+	assert_int_equal(newest("tid")->i, 7);
+	assert_int_equal(newest("time")->i, 1234);
+	assert_int_equal(newest("index")->i, 0);
 	send(WIRE_BRK, (struct wire_memory){.address = 0x1000, .old_address = 0x3000}, 0);
 	assert_row("brk", "0x1000", -0x2000);
 	send(WIRE_MREMAP, (struct wire_memory){.address = 0x9000, .size = 1, .old_size = page}, 0);
@@ -117,7 +91,7 @@ static void writes_sizes_as_documented(void **state)
 	assert_row("anon", "", -3 * page);
 	send(WIRE_SWAP, (struct wire_memory){.change = 2, .address = 0x5000}, 0);
 	assert_row("swap", "0x5000", 2 * page);
-	assert_int_equal(cell("index")->i, 4);
+	assert_int_equal(newest("index")->i, 4);
 }
 
 static void names_what_has_no_frame(void **state)
@@ -140,7 +114,7 @@ static void names_what_has_no_frame(void **state)
 		assert_words("filename", cases[i].function);
 		assert_words("stack", cases[i].stack);
 		assert_words("line", "");
-		assert_int_equal(cell("lineNo")->i, -1);
+		assert_int_equal(newest("lineNo")->i, -1);
 	}
 	/* A code that was never sent. */
 	send(WIRE_MUNMAP, (struct wire_memory){.n_frames = 1, .flags = WIRE_STACK_CUT}, 1);
@@ -197,7 +171,7 @@ static void hands_events_to_a_consumer(void **state)
 	assert_int_equal(send(WIRE_ANON, (struct wire_memory){.change = 1}, 0), -ECANCELED);
 	assert_int_equal(send(WIRE_ANON, (struct wire_memory){.change = 1}, 0), 0);
 	assert_int_equal(n_events, 3);
-	assert_int_equal(pikos_recorder__list_count(list), 0);
+	assert_int_equal(pikos_recorder__list_count(recorder), 0);
 	monitor__totals(monitor, &totals);
 	assert_int_equal(totals.written, 2);
 }

@@ -1,18 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 /* The test plays the kernel: what it counted is the truth that the totals must tell. */
-#include "recorder_support.h"
+#include "monitor_support.h"
 
 #include <errno.h>
 
-#include "monitor/monitor.h"
-
 #define NAMES 20 /* codes that are known */
-
-static struct pikos_record_type type;
-static struct pikos_recorder *list;
-static struct pikos_filters *filters;
-static struct symbols *symbols;
-static struct monitor *monitor;
 
 /* ------------------------------------------------------------------ what a monitor is told */
 
@@ -26,22 +18,16 @@ static void code(uint32_t id, const char *name, const char *file)
 }
 
 static void start_with(const char *name, const char *fields, const char *filter,
-		       struct pikos_recorder *recorder, uint64_t max_records)
+		       struct pikos_recorder *to, uint64_t max_records)
 {
-	struct monitor_config config = {.type = &type, .max_records = max_records};
 	char function[16];
 
 	assert_int_equal(pikos_record_type__init(&type, name, fields), 0);
-	list = config.recorder = recorder;
-	config.symbols = symbols = symbols__new();
-	filters = NULL;
 	if (filter) {
-		config.filters = filters = pikos_filters__new();
+		filters = pikos_filters__new();
 		assert_int_equal(pikos_filters__add(filters, &type, filter), 0);
 	}
-	assert_int_equal(pikos_recorder__prepare(list, &type), 0);
-	monitor = monitor__new(&config);
-	assert_non_null(monitor);
+	start_monitor((struct monitor_config){.max_records = max_records}, to);
 	assert_int_equal(monitor__set_target(monitor, 0, 100, NULL), 0);
 	for (uint32_t id = 1; id <= NAMES; id++) {
 		snprintf(function, sizeof(function), "f%u", id);
@@ -52,20 +38,6 @@ static void start_with(const char *name, const char *fields, const char *filter,
 static void start(const char *name, const char *fields)
 {
 	start_with(name, fields, NULL, pikos_recorder__list(), 0);
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	monitor__free(monitor);
-	symbols__free(symbols);
-	pikos_filters__free(filters);
-	pikos_recorder__free(list);
-	monitor = NULL;
-	symbols = NULL;
-	filters = NULL;
-	list = NULL;
-	return 0;
 }
 
 static int event_of(uint32_t target, uint8_t kind, uint32_t id, int32_t line, uint64_t seq)
@@ -94,33 +66,9 @@ static int loss(uint32_t target, enum wire_reason reason, uint64_t count)
 
 /* ------------------------------------------------------------------ what came of it */
 
-static const struct pikos_value *cell(size_t row, const char *field)
-{
-	int column = pikos_record_type__field(&type, field);
-
-	assert_true(column >= 0);
-	assert_true(row < pikos_recorder__list_count(list));
-	return &pikos_recorder__list_get(list, row)->values[column];
-}
-
-static void assert_int(size_t row, const char *field, int64_t expected)
-{
-	assert_int_equal(cell(row, field)->kind, PIKOS_INT);
-	assert_int_equal(cell(row, field)->i, expected);
-}
-
-static void assert_text(size_t row, const char *field, const char *expected)
-{
-	const struct pikos_value *value = cell(row, field);
-
-	assert_int_equal(value->kind, PIKOS_TEXT);
-	assert_int_equal(value->s->len, strlen(expected));
-	assert_memory_equal(value->s->data, expected, strlen(expected));
-}
-
 static void assert_indices(size_t n, const int64_t indices[])
 {
-	assert_int_equal(pikos_recorder__list_count(list), n);
+	assert_int_equal(pikos_recorder__list_count(recorder), n);
 	for (size_t i = 0; i < n; i++)
 		assert_int(i, "index", indices[i]);
 }
@@ -139,17 +87,6 @@ static void assert_totals(uint64_t seen, uint64_t written, uint64_t filtered, ui
 	for (int i = 0; i < totals.n_losses; i++)
 		by_reason += totals.losses[i].count;
 	assert_int_equal(by_reason, lost);
-}
-
-static uint64_t lost_for(const char *reason)
-{
-	struct monitor_totals totals;
-
-	monitor__totals(monitor, &totals);
-	for (int i = 0; i < totals.n_losses; i++)
-		if (!strcmp(totals.losses[i].reason, reason))
-			return totals.losses[i].count;
-	return 0;
 }
 
 /* ------------------------------------------------------------------ rows */
@@ -172,12 +109,12 @@ static void test_functions(void **state)
 	assert_text(1, "type", "return");
 	assert_int(1, "lineNo", -1);
 	assert_indices(2, (int64_t[]){0, 1});
-	record = pikos_recorder__list_get(list, 0);
+	record = pikos_recorder__list_get(recorder, 0);
 	assert_true(record->is_call && !record->is_return);
 	assert_int_equal(record->pid, 100);
 	assert_int_equal(record->tid, 7);
 	assert_int_equal(record->time, 1000);
-	record = pikos_recorder__list_get(list, 1);
+	record = pikos_recorder__list_get(recorder, 1);
 	assert_true(!record->is_call && record->is_return);
 	assert_totals(2, 2, 0, 0);
 }
@@ -196,7 +133,7 @@ static void test_memory(void **state)
 	assert_int_equal(monitor__handle(monitor, &memory.event.head, sizeof(memory)), 0);
 	assert_int(0, "RSS", 300 * page);
 	assert_int(0, "VMS", ((INT64_C(1) << 40) + 1) * page);
-	assert_int_equal(pikos_recorder__list_get(list, 0)->rss, 300 * page);
+	assert_int_equal(pikos_recorder__list_get(recorder, 0)->rss, 300 * page);
 }
 
 static void test_lines(void **state)
@@ -278,7 +215,7 @@ static void test_lost_rows(void **state)
 	assert_int(1, "pid", 100);
 	assert_int_equal(cell(1, "filename")->kind, PIKOS_EMPTY);
 	assert_text(2, "function", "map full");
-	record = pikos_recorder__list_get(list, 1);
+	record = pikos_recorder__list_get(recorder, 1);
 	assert_non_null(record->lost);
 	assert_int_equal(record->lost->count, 3);
 	assert_int_equal(record->lost->time, 5);
@@ -389,7 +326,7 @@ static void test_late_report_of_a_loss(void **state)
 	event(6);
 	assert_int_equal(monitor__finish_target(monitor, 0, &(struct wire_target){.seen = 9}), 0);
 	assert_totals(9, 5, 2, 2);
-	assert_int(pikos_recorder__list_count(list) - 1, "index", 6);
+	assert_int(pikos_recorder__list_count(recorder) - 1, "index", 6);
 }
 
 static void test_several_targets(void **state)
@@ -499,7 +436,7 @@ static void test_short_and_unknown_records(void **state)
 	}
 	assert_int_equal(event_of(0, WIRE_LINE + 1, 1, 1, 0), 0);
 	assert_int_equal(loss(0, WIRE_N_REASONS, 1), 0);
-	assert_int_equal(pikos_recorder__list_count(list), 0);
+	assert_int_equal(pikos_recorder__list_count(recorder), 0);
 	assert_totals(0, 0, 0, 0);
 }
 
@@ -588,7 +525,7 @@ static void random_stream(bool room)
 			 unknown + truths[0].counters.lost[WIRE_UNREADABLE_STRING] +
 				 truths[1].counters.lost[WIRE_UNREADABLE_STRING] +
 				 truths[2].counters.lost[WIRE_UNREADABLE_STRING]);
-	for (size_t i = 1; room && i < pikos_recorder__list_count(list); i++)
+	for (size_t i = 1; room && i < pikos_recorder__list_count(recorder); i++)
 		assert_true(cell(i - 1, "index")->i < cell(i, "index")->i);
 	stop(NULL);
 }
@@ -627,7 +564,7 @@ static void test_random_races(void **state)
 
 			waiting[i] = waiting[--n];
 			assert_int_equal(event(chosen), 0);
-			assert_int(pikos_recorder__list_count(list) - 1, "index", chosen);
+			assert_int(pikos_recorder__list_count(recorder) - 1, "index", chosen);
 		}
 	}
 	assert_int_equal(monitor__finish_target(monitor, 0, &(struct wire_target){.seen = EVENTS}),

@@ -181,6 +181,20 @@ static struct transport *connect_rings(struct ring *rings, int n)
 	return t;
 }
 
+static struct transport *open_rings(struct ring *rings, int n, uint32_t size)
+{
+	for (int i = 0; i < n; i++)
+		ring_new(&rings[i], size, 0);
+	return connect_rings(rings, n);
+}
+
+static void close_rings(struct transport *t, struct ring *rings, int n)
+{
+	transport__free(t);
+	for (int i = 0; i < n; i++)
+		ring_free(&rings[i]);
+}
+
 static void assert_sorted(size_t n)
 {
 	assert_int_equal(n_seen, n);
@@ -204,8 +218,7 @@ static void test_one_ring(void **state)
 	struct ring ring;
 
 	(void)state;
-	ring_new(&ring, PAGE, 0);
-	t = connect_rings(&ring, 1);
+	t = open_rings(&ring, 1, PAGE);
 	assert_int_equal(drain(t, false), 0);
 	assert_int_equal(n_seen, 0);
 	ring_write(&ring, 32, now - 3, 1);
@@ -217,8 +230,7 @@ static void test_one_ring(void **state)
 	assert_int_equal(seen[2].size, 16);
 	assert_int_equal(*ring.consumer, *ring.producer);
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
-	ring_free(&ring);
+	close_rings(t, &ring, 1);
 }
 
 /* A program that was preempted between its reservation and its clock. */
@@ -229,9 +241,7 @@ static void test_times_out_of_order(void **state)
 	struct ring rings[2];
 
 	(void)state;
-	ring_new(&rings[0], PAGE, 0);
-	ring_new(&rings[1], PAGE, 0);
-	t = connect_rings(rings, 2);
+	t = open_rings(rings, 2, PAGE);
 	ring_write(&rings[0], 32, now - 10, 4);
 	ring_write(&rings[0], 32, now - 30, 2);
 	ring_write(&rings[0], 32, now - 40, 1);
@@ -244,9 +254,7 @@ static void test_times_out_of_order(void **state)
 	assert_int_equal(*rings[0].consumer, *rings[0].producer);
 	assert_int_equal(*rings[1].consumer, *rings[1].producer);
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
-	ring_free(&rings[0]);
-	ring_free(&rings[1]);
+	close_rings(t, rings, 2);
 }
 
 static void test_equal_times_keep_their_order(void **state)
@@ -256,8 +264,7 @@ static void test_equal_times_keep_their_order(void **state)
 	struct ring ring;
 
 	(void)state;
-	ring_new(&ring, PAGE, 0);
-	t = connect_rings(&ring, 1);
+	t = open_rings(&ring, 1, PAGE);
 	for (uint32_t i = 1; i <= 20; i++)
 		ring_write(&ring, 32, now - 10 - (i == 20), i);
 	assert_int_equal(drain(t, false), 0);
@@ -266,8 +273,7 @@ static void test_equal_times_keep_their_order(void **state)
 	for (uint32_t i = 1; i < 20; i++)
 		assert_int_equal(seen[i].tid, i);
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
-	ring_free(&ring);
+	close_rings(t, &ring, 1);
 }
 
 /* Everything comes, once, in order, whatever the kernel does between the drains. */
@@ -305,9 +311,7 @@ static void test_random(void **state)
 	assert_int_equal(transport__late(t), 0);
 	for (int i = 0; i < RINGS; i++)
 		assert_int_equal(*rings[i].consumer, *rings[i].producer);
-	transport__free(t);
-	for (int i = 0; i < RINGS; i++)
-		ring_free(&rings[i]);
+	close_rings(t, rings, RINGS);
 }
 
 /* ------------------------------------------------------------------ not ready, or none */
@@ -319,8 +323,7 @@ static void test_busy_holds_up_what_is_behind(void **state)
 	struct ring ring;
 
 	(void)state;
-	ring_new(&ring, PAGE, 0);
-	t = connect_rings(&ring, 1);
+	t = open_rings(&ring, 1, PAGE);
 	assert_int_equal(drain(t, false), 0);
 	busy = ring_reserve(&ring, 32);
 	ring_write(&ring, 32, clock_ns(), 2);
@@ -332,8 +335,7 @@ static void test_busy_holds_up_what_is_behind(void **state)
 	assert_int_equal(drain(t, false), 0);
 	assert_tids(2, (uint32_t[]){1, 2});
 	assert_int_equal(*ring.consumer, *ring.producer);
-	transport__free(t);
-	ring_free(&ring);
+	close_rings(t, &ring, 1);
 }
 
 /* A record that is being written may be older than everything that came since the last drain. */
@@ -344,9 +346,7 @@ static void test_busy_holds_up_other_rings(void **state)
 	struct ring rings[2];
 
 	(void)state;
-	ring_new(&rings[0], PAGE, 0);
-	ring_new(&rings[1], PAGE, 0);
-	t = connect_rings(rings, 2);
+	t = open_rings(rings, 2, PAGE);
 	assert_int_equal(drain(t, false), 0);
 	busy = ring_reserve(&rings[0], 32);
 	then = clock_ns();
@@ -357,9 +357,7 @@ static void test_busy_holds_up_other_rings(void **state)
 	assert_int_equal(drain(t, false), 0);
 	assert_tids(2, (uint32_t[]){1, 2});
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
-	ring_free(&rings[0]);
-	ring_free(&rings[1]);
+	close_rings(t, rings, 2);
 }
 
 /*
@@ -373,8 +371,7 @@ static void test_busy_is_older_than_what_is_before_it(void **state)
 	struct ring ring;
 
 	(void)state;
-	ring_new(&ring, PAGE, 0);
-	t = connect_rings(&ring, 1);
+	t = open_rings(&ring, 1, PAGE);
 	assert_int_equal(drain(t, false), 0);
 	first = ring_reserve(&ring, 32);
 	second = ring_reserve(&ring, 32);
@@ -385,8 +382,7 @@ static void test_busy_is_older_than_what_is_before_it(void **state)
 	assert_int_equal(drain(t, false), 0);
 	assert_tids(2, (uint32_t[]){1, 2});
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
-	ring_free(&ring);
+	close_rings(t, &ring, 1);
 }
 
 /* Two in a row: the second was already there when the first was found. */
@@ -397,9 +393,7 @@ static void test_busy_behind_busy(void **state)
 	struct ring rings[2];
 
 	(void)state;
-	ring_new(&rings[0], PAGE, 0);
-	ring_new(&rings[1], PAGE, 0);
-	t = connect_rings(rings, 2);
+	t = open_rings(rings, 2, PAGE);
 	assert_int_equal(drain(t, false), 0);
 	first = ring_reserve(&rings[0], 32);
 	second = ring_reserve(&rings[0], 32);
@@ -412,9 +406,7 @@ static void test_busy_behind_busy(void **state)
 	assert_int_equal(drain(t, false), 0);
 	assert_tids(3, (uint32_t[]){1, 2, 3});
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
-	ring_free(&rings[0]);
-	ring_free(&rings[1]);
+	close_rings(t, rings, 2);
 }
 
 /* Always another record that is being written: what is older than the last drain comes out. */
@@ -425,9 +417,7 @@ static void test_busy_does_not_stop_the_stream(void **state)
 	uint64_t busy = 0;
 
 	(void)state;
-	ring_new(&rings[0], PAGE, 0);
-	ring_new(&rings[1], PAGE, 0);
-	t = connect_rings(rings, 2);
+	t = open_rings(rings, 2, PAGE);
 	assert_int_equal(drain(t, false), 0);
 	for (uint32_t i = 0; i < 10; i++) {
 		uint64_t next = ring_reserve(&rings[0], 32);
@@ -440,9 +430,7 @@ static void test_busy_does_not_stop_the_stream(void **state)
 		assert_true(n_seen >= 2 * (i > 1 ? i - 1 : 0));
 	}
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
-	ring_free(&rings[0]);
-	ring_free(&rings[1]);
+	close_rings(t, rings, 2);
 }
 
 static void test_discarded_and_short(void **state)
@@ -452,8 +440,7 @@ static void test_discarded_and_short(void **state)
 	struct ring ring;
 
 	(void)state;
-	ring_new(&ring, PAGE, 0);
-	t = connect_rings(&ring, 1);
+	t = open_rings(&ring, 1, PAGE);
 	ring_write(&ring, 32, now - 3, 1);
 	position = ring_reserve(&ring, 100);
 	ring_submit(&ring, position, 100, now - 9, 99);
@@ -468,8 +455,7 @@ static void test_discarded_and_short(void **state)
 	ring_header(&ring, position, 8 | BPF_RINGBUF_DISCARD_BIT);
 	assert_int_equal(drain(t, false), 0);
 	assert_int_equal(*ring.consumer, *ring.producer);
-	transport__free(t);
-	ring_free(&ring);
+	close_rings(t, &ring, 1);
 }
 
 /* ------------------------------------------------------------------ watermark */
@@ -481,9 +467,7 @@ static void test_younger_than_the_clock_waits(void **state)
 	struct ring rings[2];
 
 	(void)state;
-	ring_new(&rings[0], PAGE, 0);
-	ring_new(&rings[1], PAGE, 0);
-	t = connect_rings(rings, 2);
+	t = open_rings(rings, 2, PAGE);
 	ring_write(&rings[0], 32, now, 1);
 	position = ring_write(&rings[0], 32, later, 3);
 	for (int i = 0; i < 3; i++) {
@@ -498,9 +482,7 @@ static void test_younger_than_the_clock_waits(void **state)
 	assert_tids(3, (uint32_t[]){1, 2, 3});
 	assert_int_equal(*rings[0].consumer, *rings[0].producer);
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
-	ring_free(&rings[0]);
-	ring_free(&rings[1]);
+	close_rings(t, rings, 2);
 }
 
 static struct ring *others;
@@ -519,10 +501,8 @@ static void test_reserved_during_a_drain(void **state)
 	struct ring rings[2];
 
 	(void)state;
-	ring_new(&rings[0], PAGE, 0);
-	ring_new(&rings[1], PAGE, 0);
+	t = open_rings(rings, 2, PAGE);
 	others = rings;
-	t = connect_rings(rings, 2);
 	for (uint32_t i = 1; i <= 4; i++)
 		ring_write(&rings[0], 32, now, i);
 	meanwhile = write_more;
@@ -531,9 +511,7 @@ static void test_reserved_during_a_drain(void **state)
 	assert_int_equal(drain(t, false), 0);
 	assert_tids(8, (uint32_t[]){1, 2, 3, 4, 11, 12, 13, 14});
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
-	ring_free(&rings[0]);
-	ring_free(&rings[1]);
+	close_rings(t, rings, 2);
 }
 
 /* Nothing can be done about it, but it is counted. */
@@ -544,8 +522,7 @@ static void test_late_is_counted(void **state)
 	struct ring ring;
 
 	(void)state;
-	ring_new(&ring, PAGE, 0);
-	t = connect_rings(&ring, 1);
+	t = open_rings(&ring, 1, PAGE);
 	ring_write(&ring, 32, now - 10, 1);
 	assert_int_equal(drain(t, false), 0);
 	ring_write(&ring, 32, now - 11, 2);
@@ -554,8 +531,7 @@ static void test_late_is_counted(void **state)
 	assert_int_equal(drain(t, false), 0);
 	assert_tids(4, (uint32_t[]){1, 4, 2, 3});
 	assert_int_equal(transport__late(t), 2);
-	transport__free(t);
-	ring_free(&ring);
+	close_rings(t, &ring, 1);
 }
 
 /* ------------------------------------------------------------------ room */
@@ -585,8 +561,7 @@ static void test_wrap(void **state)
 	assert_sorted(n);
 	for (uint32_t i = 0; i < n; i++)
 		assert_int_equal(seen[i].tid, i);
-	transport__free(t);
-	ring_free(&ring);
+	close_rings(t, &ring, 1);
 }
 
 /* Positions are 64 bits and pass 2^32 and 2^63 as if nothing were there. */
@@ -614,8 +589,7 @@ static void test_huge_numbers(void **state)
 		assert_tids(5, (uint32_t[]){1, 2, 3, 4, 5});
 		assert_int_equal(*ring.consumer, *ring.producer);
 		assert_int_equal(transport__late(t), 0);
-		transport__free(t);
-		ring_free(&ring);
+		close_rings(t, &ring, 1);
 	}
 }
 
@@ -628,8 +602,7 @@ static void test_release(void **state)
 	struct ring ring;
 
 	(void)state;
-	ring_new(&ring, 64 * PAGE, 0);
-	t = connect_rings(&ring, 1);
+	t = open_rings(&ring, 1, 64 * PAGE);
 	for (uint32_t i = 0; i < RECORDS; i++)
 		ring_write(&ring, 32, now - RECORDS + i, *ring.producer);
 	watched = &ring;
@@ -648,8 +621,7 @@ static void test_release(void **state)
 	assert_int_equal(drain(t, false), 0);
 	assert_int_equal(n_seen, 600);
 	assert_int_equal(*ring.consumer, *ring.producer);
-	transport__free(t);
-	ring_free(&ring);
+	close_rings(t, &ring, 1);
 }
 
 static uint64_t consumer_at_600;
@@ -667,9 +639,8 @@ static void test_room_comes_back_early(void **state)
 	struct ring ring;
 
 	(void)state;
-	ring_new(&ring, 64 * PAGE, 0);
+	t = open_rings(&ring, 1, 64 * PAGE);
 	others = &ring;
-	t = connect_rings(&ring, 1);
 	for (uint32_t i = 0; i < 1000; i++)
 		ring_write(&ring, 32, now, i);
 	meanwhile = look_at_600;
@@ -677,8 +648,7 @@ static void test_room_comes_back_early(void **state)
 	assert_int_equal(drain(t, false), 0);
 	assert_true(consumer_at_600 >= 500 * ring_length(32));
 	assert_true(consumer_at_600 <= 600 * ring_length(32));
-	transport__free(t);
-	ring_free(&ring);
+	close_rings(t, &ring, 1);
 }
 
 static void test_error_and_going_on(void **state)
@@ -688,9 +658,7 @@ static void test_error_and_going_on(void **state)
 	struct ring rings[2];
 
 	(void)state;
-	ring_new(&rings[0], PAGE, 0);
-	ring_new(&rings[1], PAGE, 0);
-	t = connect_rings(rings, 2);
+	t = open_rings(rings, 2, PAGE);
 	for (uint32_t i = 1; i <= 10; i++)
 		ring_write(&rings[i & 1], 32, now - 10 + i, i);
 	for (stop_after = 1; stop_after <= 10; stop_after++) {
@@ -701,9 +669,7 @@ static void test_error_and_going_on(void **state)
 	assert_tids(10, (uint32_t[]){1, 2, 3, 4, 5, 6, 7, 8, 9, 10});
 	assert_int_equal(*rings[0].consumer, *rings[0].producer);
 	assert_int_equal(*rings[1].consumer, *rings[1].producer);
-	transport__free(t);
-	ring_free(&rings[0]);
-	ring_free(&rings[1]);
+	close_rings(t, rings, 2);
 }
 
 /* ------------------------------------------------------------------ batches of agents */
@@ -760,9 +726,7 @@ static void test_batches(void **state)
 	struct ring rings[2];
 
 	(void)state;
-	ring_new(&rings[0], PAGE, 0);
-	ring_new(&rings[1], PAGE, 0);
-	t = connect_rings(rings, 2);
+	t = open_rings(rings, 2, PAGE);
 	write_batch(&rings[0], 0, now - 100, now - 400, now - 300);
 	ring_write(&rings[1], 32, now - 350, 7);
 	assert_int_equal(drain_batches(t, false), 0);
@@ -784,9 +748,7 @@ static void test_batches(void **state)
 	assert_int_equal(*rings[1].consumer, *rings[1].producer);
 	assert_tids(9, (uint32_t[]){100, 100, 101, 101, 100, 9, 101, 100, 101});
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
-	ring_free(&rings[0]);
-	ring_free(&rings[1]);
+	close_rings(t, rings, 2);
 }
 
 /* ------------------------------------------------------------------ a kernel that does not wait */
@@ -828,9 +790,7 @@ static void test_concurrent(void **state)
 	struct transport *t;
 
 	(void)state;
-	for (int i = 0; i < 2; i++)
-		ring_new(&rings[i], 4 * PAGE, 0);
-	t = connect_rings(rings, 2);
+	t = open_rings(rings, 2, 4 * PAGE);
 	assert_int_equal(drain(t, false), 0);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, write_for_long, &rings[i]), 0);
@@ -842,9 +802,7 @@ static void test_concurrent(void **state)
 		pthread_join(threads[i], NULL);
 	assert_sorted(2 * WRITTEN_BY_ONE);
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
-	for (int i = 0; i < 2; i++)
-		ring_free(&rings[i]);
+	close_rings(t, rings, 2);
 }
 
 /* ------------------------------------------------------------------ perf buffers */
@@ -1002,9 +960,8 @@ static void test_perf_wrap(void **state)
 	for (uint32_t i = 0; i < n; i++)
 		assert_int_equal(seen[i].tid, i);
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
+	close_rings(t, &ring, 1);
 	perfs_free();
-	ring_free(&ring);
 }
 
 /* What waits for its time was copied, and must survive the drains in between. */
@@ -1032,9 +989,8 @@ static void test_perf_waiting(void **state)
 	for (uint32_t i = 0; i < 50; i++)
 		assert_int_equal(seen[100 + i].tid, 951 + i);
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
+	close_rings(t, &ring, 1);
 	perfs_free();
-	ring_free(&ring);
 }
 
 /* There is no reservation there: what is younger than PERF_LAG_NS waits for who was preempted. */
@@ -1060,9 +1016,8 @@ static void test_perf_lag(void **state)
 	assert_true(clock_ns() >= now + PERF_LAG_NS);
 	assert_tids(2, (uint32_t[]){1, 2});
 	assert_int_equal(transport__late(t), 0);
-	transport__free(t);
+	close_rings(t, &ring, 1);
 	perfs_free();
-	ring_free(&ring);
 }
 
 static void test_perf_nonsense(void **state)
@@ -1087,9 +1042,8 @@ static void test_perf_nonsense(void **state)
 	perf_put(&perfs[0], &none, sizeof(none), perfs[0].page->data_head);
 	perfs[0].page->data_head += 8;
 	assert_int_equal(drain(t, false), -EPROTO); /* and no endless loop */
-	transport__free(t);
+	close_rings(t, &ring, 1);
 	perfs_free();
-	ring_free(&ring);
 }
 
 /* A virtual machine's kernel knows more CPUs than there are. */
