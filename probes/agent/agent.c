@@ -412,8 +412,13 @@ static void refuse(int err)
 /* The caller holds the GIL. */
 static void begin_with_gil(void)
 {
-	int err = state() == SESSION_STARTING ? hook() : 0;
+	uint32_t before = SESSION_STARTING;
+	int err;
 
+	if (!__atomic_compare_exchange_n(&session.state, &before, SESSION_HOOKING, false,
+					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return;
+	err = hook();
 	if (err)
 		refuse(err);
 }

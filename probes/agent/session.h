@@ -21,6 +21,7 @@ enum session_state {
 	SESSION_IDLE,
 	SESSION_CLAIMED, /* its config is being copied */
 	SESSION_STARTING,
+	SESSION_HOOKING, /* a thread sets the hooks, and may let the GIL go meanwhile */
 	SESSION_ACTIVE,
 	SESSION_ENDING,
 	SESSION_ORPHANED,

@@ -16,7 +16,7 @@ import warnings
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from driver import (AT_START, BATCH, BUSY, C_CALLS, FOCUS, HELPER, KINDS, LINES,  # noqa: E402
+from driver import (AT_START, BATCH, BUSY, C_CALLS, FOCUS, HELPER, HOOKED, KINDS, LINES,  # noqa: E402
                     NO_VALUES, OLD_PROBES, OVERHEAD, QUALIFIED, REGION_ENTER, REGION_LEAVE,
                     REGIONS, REPLACED, RESENT, TIMES, UNKNOWN_VERSION, VALUES, WINDOW, Session,
                     library, rule, sink, start, wait_for)
@@ -186,6 +186,25 @@ class Agent(unittest.TestCase):
                 leaf()
             self.assertIn((rss, 9), [event[6] for event in session.events if event[1] == "leaf"])
             wait_for(lambda: not Page.is_mapped(), "end of the mapping")
+
+    def test_hooked_once(self):
+        """While the hooks are set the GIL is let go, and whoever waited for it sets none."""
+        setting = ("sys.setprofile", "sys.settrace", "sys.monitoring.register_callback")
+        is_slow = True
+
+        def slow(event, _):
+            if is_slow and event in setting:
+                time.sleep(0.05)
+
+        sys.addaudithook(slow)
+        for flags in BOTH:
+            page = Page()
+            page.set(3, 9)
+            with Session(VALUES | flags, values=page.fd) as session:
+                leaf()
+            self.assertEqual(session.notices.count(HOOKED), 1)
+            self.assertIn((3, 9), [event[6] for event in session.events if event[1] == "leaf"])
+        is_slow = False
 
     def test_no_values(self):
         """A page that nobody keeps, or that is none, refuses; the next session has its own."""
