@@ -351,6 +351,12 @@ static void test_unknown_options(void **state)
 	    "did you mean '--focused-on'?");
 	bad("pikos-trace --delimiter ;", "cannot use '--delimiter': no such option",
 	    "did you mean '--csv-delimiter'?");
+	bad("pikos-trace --lossles -p 1", "cannot use '--lossles': no such option",
+	    "did you mean '--lossless'?");
+	bad("pikos-trace --dur=1s -p 1", "cannot use '--dur=1s': no such option", "'--duration'");
+	bad("pikos-trace -p 1 --dur", "cannot use '--dur': no such option", "'--duration'");
+	options__free(good("pikos-trace -o --lossles.csv -p 1"));     /* a file of that name */
+	options__free(good("pikos-trace -- program --lossles -p 1")); /* the program's */
 	bad("pikos-trace --fi x", "cannot use '--fi': it may be '--filter' or '--fields'",
 	    "in full");
 	bad("pikos-trace --tree=3", "cannot use '--tree=3': it takes no value", "write '--tree'");

@@ -480,9 +480,18 @@ static int no_such_option(struct options_parser *parser, const char *word)
 					     (int)len, word, first->name, info->name);
 		first = info;
 	}
+	if (first)
+		near = first->name;
 	if (near)
 		parser__hint(parser, "did you mean '--%s'?", near);
 	return -EINVAL;
+}
+
+/* Is it a long option, but none in full? */
+static bool is_unknown(const struct options_parser *parser, const char *word)
+{
+	return !strncmp(word, "--", 2) && word[2] &&
+	       !find(parser->table, 0, word + 2, strcspn(word + 2, "="));
 }
 
 /* What getopt refused: '?' or ':' for a missing argument. */
@@ -534,7 +543,7 @@ static bool is_scripts(const struct options_parser *parser, const char *word)
 	if (!parser->options->pikos_run || parser->n_words < 2)
 		return false;
 	if (!strncmp(word, "--", 2))
-		return word[2] && !find(parser->table, 0, word + 2, strcspn(word + 2, "="));
+		return is_unknown(parser, word);
 	return strncmp(word, "-o", 2) != 0 && strcmp(word, "-h") != 0;
 }
 
@@ -553,6 +562,13 @@ static int scan(struct options_parser *parser, int argc, char *const argv[])
 			optind = before + 1;
 			continue;
 		}
+		/*
+		 * getopt takes the beginning of a name for the name: what is unambiguous today need
+		 * not be so with the next option. pikos-run always took it, and has few options.
+		 */
+		if (!parser->options->pikos_run && before < argc &&
+		    is_unknown(parser, argv[before]))
+			return no_such_option(parser, argv[before]);
 		code = getopt_long(argc, argv, letters, longs, NULL);
 		if (code == -1)
 			break;
