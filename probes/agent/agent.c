@@ -101,9 +101,9 @@ void session__unhook(void)
 {
 	struct python_error error;
 
-	if (!session.hooks_are_in)
+	if (!session.hooks_are_in || session.is_unhooking)
 		return;
-	session.hooks_are_in = false;
+	session.is_unhooking = true;
 	names.is_open = false;
 	python__save_error(&error);
 	allocations__take_out();
@@ -111,6 +111,7 @@ void session__unhook(void)
 	hooks->remove();
 	values__end();
 	python__restore_error(&error);
+	session.hooks_are_in = session.is_unhooking = false;
 }
 
 /* Python's end: what follows is seen, but nobody takes the GIL any more. */
@@ -154,6 +155,8 @@ static int hook(void)
 	if (err)
 		return err;
 	session__unhook(); /* a forked child's, which it had from its parent */
+	if (session.hooks_are_in)
+		return -AGENT_BUSY;
 	buffer__open(session.flags & AGENT_TIMES, session.flags & AGENT_ALLOCATIONS);
 	values__begin();
 	names__new_epoch();
@@ -233,7 +236,7 @@ static bool is_behind(void)
 /* The caller holds the GIL. */
 static void catch_up(void)
 {
-	if (!session.hooks_are_in)
+	if (!session.hooks_are_in || session.is_unhooking)
 		return;
 	if (py.PyInterpreterState_Head() != newest_interpreter)
 		say_interpreters();
@@ -394,7 +397,7 @@ static bool finish(void)
 			leave_gil();
 		}
 		leave_python();
-		if (!may)
+		if (!may || session.hooks_are_in)
 			return false;
 	}
 	return __atomic_compare_exchange_n(&session.state, &before, SESSION_IDLE, false,
@@ -415,6 +418,8 @@ static void begin_with_gil(void)
 	uint32_t before = SESSION_STARTING;
 	int err;
 
+	if (session.is_unhooking)
+		return; /* the helper comes again */
 	if (!__atomic_compare_exchange_n(&session.state, &before, SESSION_HOOKING, false,
 					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		return;
@@ -584,7 +589,7 @@ static void child_forked(void)
 	int saved = errno;
 
 	session.helper = 0;
-	session.helper_is_in_python = false;
+	session.helper_is_in_python = session.is_unhooking = false;
 	lock__release(&newcomer);
 	allocations__switch(false);
 	memset(&away, 0, sizeof(away));

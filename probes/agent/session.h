@@ -35,10 +35,11 @@ struct session {
 			  */
 	uint64_t hash_seed, module_name_hash, window_file_hash;
 	bool resend_was_asked;
-	uint32_t ticks_waited;	  /* in this state, for the program's own threads; atomic */
-	bool is_to_catch_up;	  /* the next event's thread has something to adopt; atomic */
-	bool hooks_are_in;	  /* under the GIL */
-	bool python_is_ending;	  /* atomic: the GIL is not to be asked for any more */
+	uint32_t ticks_waited; /* in this state, for the program's own threads; atomic */
+	bool is_to_catch_up;   /* the next event's thread has something to adopt; atomic */
+	bool hooks_are_in;     /* under the GIL */
+	bool is_unhooking;     /* the same: a thread is at it, and may let the GIL go meanwhile */
+	bool python_is_ending; /* atomic: the GIL is not to be asked for any more */
 	bool helper_is_in_python; /* atomic: is about to look at it, or has the GIL */
 	uintptr_t helper;	  /* its thread_pointer(); 0: there is none; atomic */
 	struct wire_rule rules[WIRE_MAX_RULES];
