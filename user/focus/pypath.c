@@ -121,8 +121,15 @@ static int add_dir(struct pypath *p, const char *path, bool stdlib)
 	return 0;
 }
 
+static int add_stdlib(struct pypath *p, const char *dir)
+{
+	return add_dir(p, dir, true);
+}
+
+typedef int (*add_fn)(struct pypath *p, const char *dir);
+
 static int __attribute__((format(printf, 3, 4)))
-add_format(struct pypath *p, bool stdlib, const char *format, ...)
+add_format(struct pypath *p, add_fn add, const char *format, ...)
 {
 	va_list args;
 	char *path;
@@ -133,7 +140,7 @@ add_format(struct pypath *p, bool stdlib, const char *format, ...)
 	va_end(args);
 	if (err)
 		return err;
-	err = add_dir(p, path, stdlib);
+	err = add(p, path);
 	free(path);
 	return err;
 }
@@ -346,23 +353,6 @@ static int add_site(struct pypath *p, const char *dir)
 	return err;
 }
 
-static int __attribute__((format(printf, 2, 3)))
-add_site_format(struct pypath *p, const char *format, ...)
-{
-	va_list args;
-	char *path;
-	int err;
-
-	va_start(args, format);
-	err = vasprintf(&path, format, args) < 0 ? -ENOMEM : 0;
-	va_end(args);
-	if (err)
-		return err;
-	err = add_site(p, path);
-	free(path);
-	return err;
-}
-
 /* Cut the last part off. @return false when none is left */
 static bool parent(char *path)
 {
@@ -444,20 +434,20 @@ static char *find_venv(struct pypath *p, const struct identity *id, const struct
 /* Debian's own are dist-packages, also below /usr/local. */
 static int add_system_sites(struct pypath *p, const char *prefix)
 {
-	int err = add_site_format(p, "%s/local/lib/python%d.%d/dist-packages", prefix, p->major,
-				  p->minor);
+	int err = add_format(p, add_site, "%s/local/lib/python%d.%d/dist-packages", prefix,
+			     p->major, p->minor);
 
 	if (!err)
-		err = add_site_format(p, "%s/lib/python%d.%d/site-packages", prefix, p->major,
-				      p->minor);
+		err = add_format(p, add_site, "%s/lib/python%d.%d/site-packages", prefix, p->major,
+				 p->minor);
 	if (!err)
-		err = add_site_format(p, "%s/lib64/python%d.%d/site-packages", prefix, p->major,
-				      p->minor);
+		err = add_format(p, add_site, "%s/lib64/python%d.%d/site-packages", prefix,
+				 p->major, p->minor);
 	if (!err)
-		err = add_site_format(p, "%s/lib/python%d/dist-packages", prefix, p->major);
+		err = add_format(p, add_site, "%s/lib/python%d/dist-packages", prefix, p->major);
 	if (!err)
-		err = add_site_format(p, "%s/lib/python%d.%d/dist-packages", prefix, p->major,
-				      p->minor);
+		err = add_format(p, add_site, "%s/lib/python%d.%d/dist-packages", prefix, p->major,
+				 p->minor);
 	return err;
 }
 
@@ -466,12 +456,12 @@ static int add_user_site(struct pypath *p, const struct identity *id)
 	const char *base = id->env.pythonuserbase;
 
 	if (base && *base)
-		return add_site_format(p, "%s/lib/python%d.%d/site-packages", base, p->major,
-				       p->minor);
+		return add_format(p, add_site, "%s/lib/python%d.%d/site-packages", base, p->major,
+				  p->minor);
 	if (!id->env.home || id->env.home[0] != '/')
 		return 0;
-	return add_site_format(p, "%s/.local/lib/python%d.%d/site-packages", id->env.home, p->major,
-			       p->minor);
+	return add_format(p, add_site, "%s/.local/lib/python%d.%d/site-packages", id->env.home,
+			  p->major, p->minor);
 }
 
 static int add_sites(struct pypath *p, const struct identity *id, const struct command *c,
@@ -484,8 +474,8 @@ static int add_sites(struct pypath *p, const struct identity *id, const struct c
 	if (system && !c->no_user && (c->isolated || !id->env.nousersite))
 		err = add_user_site(p, id);
 	if (!err && venv)
-		err = add_site_format(p, "%s/lib/python%d.%d/site-packages", venv, p->major,
-				      p->minor);
+		err = add_format(p, add_site, "%s/lib/python%d.%d/site-packages", venv, p->major,
+				 p->minor);
 	if (!err && system && prefix)
 		err = add_system_sites(p, prefix);
 	free(venv);
@@ -510,12 +500,12 @@ static int add_interpreter(struct pypath *p, const struct focus_context *ctx,
 					c->isolated ? NULL : id->env.pythonhome)
 			  : NULL;
 	if (prefix) {
-		err = add_format(p, true, "%s/lib/python%d.%d", prefix, p->major, p->minor);
+		err = add_format(p, add_stdlib, "%s/lib/python%d.%d", prefix, p->major, p->minor);
 		if (!err)
-			err = add_format(p, true, "%s/lib64/python%d.%d", prefix, p->major,
+			err = add_format(p, add_stdlib, "%s/lib64/python%d.%d", prefix, p->major,
 					 p->minor);
 		if (!err)
-			err = add_format(p, true, "%s/lib/python%d.%d/lib-dynload", prefix,
+			err = add_format(p, add_stdlib, "%s/lib/python%d.%d/lib-dynload", prefix,
 					 p->major, p->minor);
 	}
 	if (!err && p->major && !c->no_site)
