@@ -218,6 +218,33 @@ def test_output_dash_is_stdout(context):
             parse_text(output.text(), "functions")
 
 
+OPEN_STREAMS = """
+import os
+for number in range(3):
+    try:
+        os.fstat(number)
+    except OSError:
+        continue
+    os._exit(9)
+"""
+
+
+@test()
+def test_closed_streams(context):
+    """Who starts us may have closed them all: what we open does not stand in their place, and the
+    program has none of it."""
+    for closed, arguments, status in (
+            ("<&- >&- 2>&-", ("-o", context.path("records.csv"), "--", context.python, "-c",
+                              OPEN_STREAMS), 0),
+            (">&-", ("-o", "-", "--recording", "csv", "--", context.python, "-c", "pass"), 1)):
+        context.run("memory", *arguments, status=status,
+                    prefix=("sh", "-c", f'exec "$@" {closed}', "sh"))
+    with open(context.path("records.csv"), newline="") as stream:
+        header, *rows = stream.read().splitlines()
+    equal(header.split(",")[:3], ["index", "type", "function"], "the header")
+    check(len(rows) > 100, "few records", "more than 100", len(rows))
+
+
 TIMED = """
 import sys
 import time
