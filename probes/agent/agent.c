@@ -181,6 +181,7 @@ static int hook(void)
 	session.resend_was_asked = false;
 	set_state(SESSION_ACTIVE);
 	buffer__say(WIRE_SLOT_NOTICE, WIRE_NOTICE_HOOKED, 0);
+	names__new_epoch(); /* the loader forgets there what putting the hooks in has defined */
 	say_interpreters();
 	if (session.flags & AGENT_ALLOCATIONS)
 		names__define_running();

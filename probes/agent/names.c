@@ -182,7 +182,9 @@ static void define_entry(struct code_entry *entry, void *code)
 
 	read_text(&file_text, code, "co_filename");
 	read_text(&name_text, code, "co_name");
-	entry->flags =
+	/* Defining it anew does not take its local events: hooks_lines.c still has it. */
+	entry->flags &= ENTRY_LOCAL;
+	entry->flags |=
 		focus__decide(code, name_text.bytes, name_text.len, file_text.bytes, file_text.len);
 	if (session.flags & AGENT_QUALIFIED)
 		read_text(&name_text, code, name);

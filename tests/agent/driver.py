@@ -100,6 +100,8 @@ def parse(data):
                 overhead[code] = struct.unpack_from("<QQ", slots, i * SLOT.size)
                 i += line
             elif kind == NOTICE:
+                if code == HOOKED:  # the loader forgets, too: it may be another program's agent
+                    names.clear()
                 notices.append(code)
         assert len(events) - before == n_events, "a batch's count of its events"
         assert head[8] == before, "the count of the events before a batch"

@@ -131,6 +131,40 @@ class Agent(unittest.TestCase):
         self.assertEqual([event[3] for event in session.events],
                          [first + 1, first + 2, first + 3] * 2)
 
+    def test_focus_that_runs(self):
+        """Its name is found when the hooks are put in, and counts behind that."""
+        def within():
+            with Session(FOCUS | LINES | AT_START, [rule("within", [HERE])]) as session:
+                leaf()
+            return session
+
+        session = within()
+        self.assertIn(within.__code__.co_firstlineno + 2, [event[3] for event in session.events])
+
+    @unittest.skipUnless(HAS_MONITORING, "has no local events")
+    def test_focus_of_lines_named_anew(self):
+        """Names that are sent again do not set local events again: they would outlive the code."""
+        calls, own = [], sys.monitoring.set_local_events
+
+        def set_local_events(tool, code, events):
+            if code.co_name == "passing":
+                calls.append(events != 0)
+            own(tool, code, events)
+
+        sys.monitoring.set_local_events = set_local_events
+        try:
+            with Session(FOCUS | LINES | AT_START, [rule("passing")]) as session:
+                space = {}
+                exec("def passing(): pass\npassing()", space)
+                library.agent_test_set(1, 1)
+                wait_for(lambda: space["passing"]() or RESENT in session.read(), "answer")
+                library.agent_test_set(1, 0)
+                space["passing"]()
+                del space["passing"]
+        finally:
+            sys.monitoring.set_local_events = own
+        self.assertEqual(calls, [True])
+
     def test_focus_elsewhere(self):
         line = outer.__code__.co_firstlineno
         for rules in ([rule("outer", ["no.py"])], [rule("outer", [], [(line + 1, line + 9)])]):
