@@ -68,12 +68,12 @@ static int wait_readable(int fd, int64_t deadline)
 	}
 }
 
-static int64_t deadline_from_now(void)
+static int64_t deadline_in(int64_t ms)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000ll + now.tv_nsec / 1000000 + READER_TIMEOUT_MS;
+	return now.tv_sec * 1000ll + now.tv_nsec / 1000000 + ms;
 }
 
 /* Fork twice with all signals blocked. @return 0 or -errno */
@@ -110,7 +110,7 @@ static int greet(struct reader *reader, const char **missing)
 	static const char *const names[] = {"CAP_SYS_CHROOT", "CAP_SETUID", "CAP_SETGID"};
 	struct hello hello;
 	ssize_t n;
-	int err = wait_readable(reader->fd, deadline_from_now());
+	int err = wait_readable(reader->fd, deadline_in(READER_START_MS));
 
 	if (err)
 		return err;
@@ -204,7 +204,7 @@ void reader__free(struct reader *reader)
 static int await_reply(struct reader *reader, struct reply *reply, int *fd)
 {
 	ssize_t n;
-	int err = wait_readable(reader->fd, deadline_from_now());
+	int err = wait_readable(reader->fd, deadline_in(READER_TIMEOUT_MS));
 
 	if (err)
 		return err;

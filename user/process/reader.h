@@ -26,6 +26,7 @@
 
 #define READER_MAX_SIZE	  (64u << 20) /* bytes */
 #define READER_TIMEOUT_MS 1000
+#define READER_START_MS	  10000 /* of its start: forks on a host that is busy */
 
 struct reader;
 

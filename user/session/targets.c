@@ -134,11 +134,14 @@ static int resolve_focus(struct session *session, const struct identity *id,
 		.minor = info ? info->minor : 0,
 		.exe = !id->exe && info ? info->path : NULL,
 	};
+	char name[32] = "the program";
 	int err;
 
 	if (!context.reader) {
 		err = -errno;
-		log_cannot("read files as", "the target", missing ? missing : error_words(err));
+		if (id->pid)
+			snprintf(name, sizeof(name), "PID %d", id->pid);
+		log_cannot("read files as", name, missing ? missing : error_words(err));
 		if (missing)
 			log_hint("that capability is missing: run it as root");
 		return err;
