@@ -110,12 +110,17 @@ def test_program_not_started(context):
 
 @test()
 def test_interrupt_before_start(context):
-    """Ctrl-C ends a tracer that waits for its consumer before the program was let go."""
+    """Ctrl-C ends a tracer that waits for its consumer before the program was let go, or before it
+    has begun to record one that runs."""
     fifo = context.path("fifo")
     os.mkfifo(fifo)
-    for arguments in (["--recording", "csv", "-o", fifo], ["--recording", "zmq", "--zmq-wait"]):
-        tracer = context.trace("functions", *arguments, "--", context.python, "-c", "pass")
-        wait_for(lambda: len(harness.descendants(tracer.pid)) >= 2, "keeper and program")
+    target = context.workload("busy.py", "1").ready()
+    run, attach = ("--", context.python, "-c", "pass"), ("-p", target)
+    to_fifo, to_zmq = ("--recording", "csv", "-o", fifo), ("--recording", "zmq", "--zmq-wait")
+    for arguments, children in ((to_fifo + run, 2), (to_zmq + run, 2), (to_fifo + attach, 1),
+                                (to_zmq + attach, 1)):
+        tracer = context.trace("functions", *arguments)
+        wait_for(lambda: len(harness.descendants(tracer.pid)) >= children, "keeper and program")
         wait_for(lambda: process_state(tracer.pid) == "S", "the wait")
         deadline = harness.DEADLINE
         while tracer.running() and deadline > 0:

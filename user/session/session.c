@@ -37,6 +37,9 @@ static void catch_signal(int number, void (*handler)(int))
 
 static void catch_signals(bool run_mode, bool summaries)
 {
+	/* Not signal(), which has calls that wait (a FIFO's open) go on. */
+	const struct sigaction ending = {.sa_handler = note_signal};
+
 	program__keep_signals();
 	if (summaries)
 		summaries__catch_signal();
@@ -46,7 +49,7 @@ static void catch_signals(bool run_mode, bool summaries)
 	if (run_mode)
 		catch_signal(SIGINT, note_signal);
 	else
-		signal(SIGINT, note_signal);
+		sigaction(SIGINT, &ending, NULL);
 	signal(SIGCHLD, note_signal); /* never ignored: run mode waits for its program */
 	signal(SIGPIPE, SIG_IGN);
 }
