@@ -91,6 +91,14 @@ def test_complete_filtered_and_lost(context):
     equal(indices, sorted(set(indices)), "the index column")
 
 
+@test(lines=True)
+def test_complete_slow_end(context):
+    """A process without memory is not gone yet, nor are its files."""
+    context.record("lines", context.workload("slow_end.py"))
+    rows = read_csv(context.path("records.csv"), "lines")
+    equal([row["line"] for row in rows][-2:], ["last()", "    os._exit(0)"], "the last lines")
+
+
 def names_under_loss(context, monitor, case, transport, size, late):
     """Each record that was not lost is that of its index: never another's name, file or line."""
     workload = context.workload("drive.py", "plain", case)

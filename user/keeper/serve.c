@@ -46,8 +46,6 @@
 	(CAP(SYS_ADMIN) | CAP(BPF) | CAP(PERFMON) | CAP(SYS_PTRACE) | CAP(SYS_CHROOT) | \
 	 CAP(SETUID) | CAP(SETGID) | CAP(DAC_READ_SEARCH) | CAP(KILL) | CAP(SYS_NICE))
 
-#define ENDS_WITHIN_MS 100
-
 struct kept { /* one target */
 	pid_t pid;
 	int pidfd;
@@ -167,17 +165,36 @@ static bool same_rights(const struct identity *a, const struct identity *b)
 	       a->same_root == b->same_root && same_file(a->root_fd, b->root_fd);
 }
 
-static bool has_ended(const struct kept *kept, int within_ms)
+static bool has_ended(const struct kept *kept)
 {
 	struct pollfd end = {.fd = kept->pidfd, .events = POLLIN};
 
-	return poll(&end, 1, within_ms) != 0;
+	return poll(&end, 1, 0) != 0;
+}
+
+/*
+ * Whether a process that has no memory any more had its reader's rights until then. It may take the
+ * kernel seconds to have all of that back; afterwards it is known by what was seen last.
+ */
+static bool ended_with_rights(const struct kept *kept, const struct wire_target *target)
+{
+	bool is_zombie = process__state(kept->pid) == 'Z';
+	unsigned int uid, gid;
+	int err = identity__ids_of_pid(kept->pid, &uid, &gid);
+
+	if (has_ended(kept)) { /* then that was perhaps of who has its number now */
+		err = target->exited ? 0 : -ESRCH;
+		uid = target->exit_uid;
+		gid = target->exit_gid;
+	} else if (is_zombie) {
+		return false; /* it lives on without its main thread */
+	}
+	return !err && uid == kept->reads_as->uid && gid == kept->reads_as->gid;
 }
 
 /*
  * A program that gave up rights since its reader was made must not have files read with them. What
- * has ended is known by what the kernel saw last; what runs another program, perhaps one that is
- * set-user-ID, has named nothing yet.
+ * runs another program, perhaps one that is set-user-ID, has named nothing yet.
  */
 static int renew_reader(struct server *server, uint32_t index, int *fd)
 {
@@ -188,13 +205,9 @@ static int renew_reader(struct server *server, uint32_t index, int *fd)
 	if (index >= server->n_kept || !kept->reads_as)
 		return -EACCES;
 	id = identity__of_pid(kept->pid);
-	/* Without an executable it is about to end, or lives on without its main thread. */
-	if (has_ended(kept, id ? 0 : ENDS_WITHIN_MS)) {
-		identity__free(id); /* of who has its number now, if anybody */
-		return target->exited && target->exit_uid == kept->reads_as->uid &&
-				       target->exit_gid == kept->reads_as->gid
-			       ? 0
-			       : -EACCES;
+	if (id ? has_ended(kept) : errno == ESRCH) {
+		identity__free(id); /* of who has its number now */
+		return ended_with_rights(kept, target) ? 0 : -EACCES;
 	}
 	if (!id)
 		return -EACCES;
@@ -576,7 +589,7 @@ static int find_mapping(struct server *server, const struct keeper_request *requ
 		return -ESRCH;
 	err = maps__each(kept->pid, look_at_mapping, &search);
 	/* Its number may be another's by now. */
-	if (has_ended(kept, 0))
+	if (has_ended(kept))
 		err = -ESRCH;
 	if (err < 0 && found->fd >= 0)
 		close(found->fd);
@@ -604,7 +617,7 @@ static int open_maps(const struct server *server, uint32_t index, int *fd)
 	*fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (*fd < 0)
 		return -errno;
-	if (!has_ended(&server->kept[index], 0))
+	if (!has_ended(&server->kept[index]))
 		return 0;
 	close(*fd); /* perhaps of who has its number now */
 	*fd = -1;

@@ -87,6 +87,13 @@ static int parse_fsid(const char *status, const char *name, unsigned int *id)
 	return 0;
 }
 
+static int parse_ids(const char *status, unsigned int *uid, unsigned int *gid)
+{
+	int err = parse_fsid(status, "Uid", uid);
+
+	return err ? err : parse_fsid(status, "Gid", gid);
+}
+
 static int parse_groups(struct identity *id, const char *status)
 {
 	const char *at = status_field(status, "Groups");
@@ -141,9 +148,7 @@ static int read_rights(struct identity *id, int dir)
 	free(id->groups);
 	id->groups = NULL;
 	id->n_groups = 0;
-	err = parse_fsid(status, "Uid", &id->uid);
-	if (!err)
-		err = parse_fsid(status, "Gid", &id->gid);
+	err = parse_ids(status, &id->uid, &id->gid);
 	if (!err)
 		err = parse_groups(id, status);
 	at = status_field(status, "CapEff");
@@ -327,6 +332,21 @@ struct identity *identity__of_pid(pid_t pid)
 }
 
 /* setfsuid() cannot fail visibly: with an invalid id it tells the present one. */
+int identity__ids_of_pid(pid_t pid, unsigned int *uid, unsigned int *gid)
+{
+	char path[32], *status;
+	size_t size;
+	int err;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	status = read_at(AT_FDCWD, path, MAX_STATUS, &size);
+	if (!status)
+		return errno == ENOENT ? -ESRCH : -errno;
+	err = parse_ids(status, uid, gid);
+	free(status);
+	return err;
+}
+
 static int read_own_rights(struct identity *id)
 {
 	int dir = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;

@@ -61,6 +61,13 @@ struct identity {
 struct identity *identity__of_pid(pid_t pid);
 
 /*
+ * @brief The ids that a process opens files with; also of one that is about to end, and has no
+ *        executable any more.
+ * @return 0 or -errno: -ESRCH (gone), -EPROTO
+ */
+int identity__ids_of_pid(pid_t pid, unsigned int *uid, unsigned int *gid);
+
+/*
  * @brief The identity of a program that this process will run: our own rights, root, directory
  * and environment, and the program's arguments.
  * @param argv NULL-terminated, copied

@@ -26,6 +26,22 @@ int process__open(pid_t pid, const char *name, int flags)
 	return fd;
 }
 
+char process__state(pid_t pid)
+{
+	char text[512];
+	const char *name_end;
+	ssize_t got;
+	int fd = process__open(pid, "stat", O_RDONLY);
+
+	if (fd < 0)
+		return 0;
+	got = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[got < 0 ? 0 : got] = '\0';
+	name_end = strrchr(text, ')');
+	return name_end && name_end[1] ? name_end[2] : '\0';
+}
+
 bool process__is_at(pid_t pid, unsigned long long address, unsigned long long size)
 {
 	unsigned long long sp, ip;

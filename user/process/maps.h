@@ -38,6 +38,9 @@ int maps__open(pid_t pid, const struct mapping *map);
  */
 int process__open(pid_t pid, const char *name, int flags);
 
+/* @return what /proc/PID/stat says of its main thread: 'R', 'T', 'Z', ...; 0: not known */
+char process__state(pid_t pid);
+
 /* @return whether a stopped process is about to run what lies within [address, address + size) */
 bool process__is_at(pid_t pid, unsigned long long address, unsigned long long size);
 

@@ -13,6 +13,7 @@
 #include "errors.h"
 #include "log.h"
 #include "process/identity.h"
+#include "process/maps.h"
 #include "session/internal.h"
 #include "source/agent_check.h"
 #include "source/interpreter.h"
@@ -214,23 +215,6 @@ static int focus_on_program(struct session *session)
 
 /* ------------------------------------------------------------------ open */
 
-static bool is_stopped(pid_t pid)
-{
-	char path[64], text[512];
-	const char *state;
-	int fd, got;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	got = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[got < 0 ? 0 : got] = '\0';
-	state = strrchr(text, ')');
-	return state && state[1] && state[2] == 'T';
-}
-
 static int open_target(struct session *session, int index, pid_t pid)
 {
 	struct target *target = &session->targets[index];
@@ -250,7 +234,7 @@ static int open_target(struct session *session, int index, pid_t pid)
 	session->wire[index].window =
 		session->options->pikos_run ? WIRE_WINDOW_WAITING : WIRE_WINDOW_NONE;
 	session->wire[index].exec_stop = session->program != NULL;
-	session->wire[index].user_stopped = !session->program && is_stopped(pid);
+	session->wire[index].user_stopped = !session->program && process__state(pid) == 'T';
 	if (epoll_ctl(session->epoll, EPOLL_CTL_ADD, target->pidfd, &event))
 		return -errno;
 	session->n_alive++;
