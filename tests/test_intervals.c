@@ -119,28 +119,30 @@ static void is_like_the_model(void **state)
 
 static int add(void *ctx, const struct interval *piece)
 {
+	assert_int_equal(piece->bytes % PAGE, 0);
+	assert_in_range(piece->bytes, 0, piece->end - piece->start);
 	*(uint64_t *)ctx += piece->bytes;
 	return 0;
 }
 
 static void splits_bytes_by_length(void **state)
 {
-	const struct interval sparse = {0, 1000 * PAGE, 700, 1};
+	const struct interval sparse = {0, 1000 * PAGE, 700 * PAGE, 1};
 	struct intervals *map = intervals__new(10);
 	uint64_t bytes = 0;
 
 	(void)state;
 	assert_int_equal(intervals__put(map, &sparse), 0);
 	intervals__each(map, 0, 500 * PAGE, add, &bytes);
-	assert_int_equal(bytes, 350);
+	assert_int_equal(bytes, 350 * PAGE);
 	bytes = 0;
 	intervals__cut(map, 100 * PAGE, 200 * PAGE, add, &bytes);
-	assert_int_equal(bytes, 70);
+	assert_int_equal(bytes, 70 * PAGE);
 	/* No byte is lost by rounding. */
 	for (int i = 0; i < 1000; i += 7)
 		intervals__cut(map, i * PAGE, (i + 3) * PAGE, add, &bytes);
 	intervals__cut(map, 0, 1000 * PAGE, add, &bytes);
-	assert_int_equal(bytes, 700);
+	assert_int_equal(bytes, 700 * PAGE);
 	assert_int_equal(intervals__count(map), 0);
 	intervals__free(map);
 }

@@ -75,6 +75,8 @@ def read(path):
     for row in rows:
         for field in (*NUMBERS, "fromMs", "toMs", "lineNo"):
             row[field] = int(row[field])
+        for field in NUMBERS:
+            equal(row[field] % PAGE, 0, f"a part of a page in {field} of {row}")
         found.setdefault((row["fromMs"], row["toMs"]), []).append(row)
     return {moment: Summary(its) for moment, its in found.items()}
 

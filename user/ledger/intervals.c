@@ -14,6 +14,7 @@
 #include <sys/random.h>
 
 #define FIRST_ROOM 64
+#define PAGE	   UINT64_C(4096)
 
 struct node {
 	struct interval at;
@@ -174,7 +175,7 @@ static uint32_t find_at(const struct intervals *map, uint64_t address)
 
 /* ------------------------------------------------------------------ pieces */
 
-/* The part of an interval inside [start, end), with its proportion of the bytes. */
+/* The part of an interval inside [start, end), with its proportion of the bytes, in whole pages. */
 static struct interval clip(const struct interval *whole, uint64_t start, uint64_t end)
 {
 	struct interval part = *whole;
@@ -183,7 +184,8 @@ static struct interval clip(const struct interval *whole, uint64_t start, uint64
 	part.start = whole->start > start ? whole->start : start;
 	part.end = whole->end < end ? whole->end : end;
 	share = (unsigned __int128)whole->bytes * (part.end - part.start);
-	part.bytes = share / (whole->end - whole->start);
+	share /= whole->end - whole->start;
+	part.bytes = (share + PAGE / 2) & ~(PAGE - 1);
 	return part;
 }
 

@@ -6,9 +6,9 @@
  *	intervals__put(map, &(struct interval){0x1000, 0x3000, 0x2000, line});
  *	intervals__cut(map, 0x2000, 0x3000, visit, ctx);	one page is left
  *
- * A range may hold fewer bytes than it is long: then nobody knows where in it they are, and what is
- * cut out of it takes its proportion. Every operation takes O(log n), and O(1) for each interval
- * that it visits.
+ * Addresses and bytes are of whole pages. A range may hold fewer bytes than it is long: then nobody
+ * knows where in it they are, and what is cut out of it takes its proportion, to the nearest page.
+ * Every operation takes O(log n), and O(1) for each interval that it visits.
  */
 #ifndef PIKOS_LEDGER_INTERVALS_H
 #define PIKOS_LEDGER_INTERVALS_H
