@@ -668,6 +668,27 @@ static void reads_a_file_to_its_end(void **state)
 	assert_int_equal(totals().elsewhere, 0);
 }
 
+/* Which pages of a run were copied is not known: as many of the file's are gone. */
+static void copies_here_and_there(void **state)
+{
+	(void)state;
+	start_with(0);
+	take_mmap(1, 0, 100);
+	take_file(3, 0, 64, 64);
+	take_drop(4, WIRE_FILE, 10);
+	take_fault(4, 20, 30, 10 * PAGE);
+	assert_int_equal(bytes_of(3).released, 10 * PAGE);
+	assert_int_equal(bytes_of(4).released, 0);
+	assert_int_equal(totals().elsewhere, 0);
+	/* Of a file's page at an address that is not known. */
+	take_file(3, 0, 0, 5);
+	take_drop(4, WIRE_FILE, 5);
+	take_fault(4, 70, 5, 5 * PAGE);
+	assert_int_equal(bytes_of(3).released, 15 * PAGE);
+	assert_int_equal(totals().elsewhere, 0);
+	assert_int_equal(totals().unplaced, 0);
+}
+
 /* Where a file's pages lie is known but roughly: those that are copied were there. */
 static void copies_what_is_spread(void **state)
 {
@@ -790,6 +811,7 @@ int main(void)
 		TEST(counts_what_is_reclaimed),
 		TEST(copies_a_file_page_once),
 		TEST(reads_a_file_to_its_end),
+		TEST(copies_here_and_there),
 		TEST(copies_what_is_spread),
 		TEST(survives_a_million_regions),
 		TEST(says_what_it_has_no_room_for),

@@ -148,6 +148,27 @@ static void displace(struct ledger *ledger, uint64_t start, uint64_t end)
 		ledger_cut(ledger, ledger->lanes[i], start, end, displace_piece);
 }
 
+static int count_copied(void *ctx, const struct interval *piece)
+{
+	struct interval *front = ctx; /* bytes: still to be found */
+	uint64_t part = least(piece->bytes, front->bytes);
+
+	front->bytes -= part;
+	front->end = piece->start + part;
+	return !front->bytes;
+}
+
+/* Which pages of the range were copied nobody knows: the first that have an owner. */
+static void displace_some(struct ledger *ledger, uint64_t start, uint64_t end)
+{
+	struct interval front = {start, start, ledger->copied, 0};
+
+	if (!ledger->copied)
+		return;
+	intervals__each(ledger->lanes[0], start, end, count_copied, &front);
+	ledger_cut(ledger, ledger->lanes[0], start, front.end, displace_piece);
+}
+
 /*
  * A run of faults. It may have brought in more than the pages that it names: then neighbours came
  * with them, of a file or of a huge page.
@@ -159,6 +180,8 @@ static void place(struct ledger *ledger, uint64_t start, uint64_t end, uint64_t 
 
 	if (bytes == end - start)
 		displace(ledger, start, end);
+	else
+		displace_some(ledger, start, end);
 	for (int i = 0; i < 3; i++) {
 		start &= ~(grains[i] - 1);
 		end = (end + grains[i] - 1) & ~(grains[i] - 1);
@@ -193,7 +216,9 @@ static void grow(struct ledger *ledger, const struct memory_event *event, uint32
 		place(ledger, event->address, event->address + event->size, bytes, who);
 	else
 		ledger_put_unplaced(ledger, who, bytes);
-	ledger_drop_start(ledger, ledger->copied);
+	/* As after a call: of what was there at the start, or lies nobody knows where. */
+	ledger->copied -= ledger_drop_start(ledger, ledger->copied);
+	ledger_drop_unplaced(ledger, ledger->copied);
 }
 
 static void shrink(struct ledger *ledger, const struct memory_event *event)
