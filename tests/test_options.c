@@ -465,6 +465,22 @@ static void test_sources(void **state)
 	    "cannot use '--c-calls' with '--transport perfbuf': it needs the ring buffer", "auto");
 }
 
+static void test_domains(void **state)
+{
+	const char *next = "they are raw, mem and obj, comma separated";
+	struct options *o = good("pikos-trace allocations --domains obj,raw -- x");
+
+	(void)state;
+	assert_int_equal(o->domains, 1 | 4);
+	options__free(o);
+	bad("pikos-trace allocations --domains= -- x", "cannot use '--domains '", next);
+	bad("pikos-trace allocations --domains raw,,mem -- x", "cannot use '--domains raw,,mem'",
+	    next);
+	bad("pikos-trace allocations --domains ra -- x", "cannot use '--domains ra'", next);
+	bad("pikos-trace memory --domains raw -- x",
+	    "cannot use '--domains': the monitor is memory", "it goes with allocations");
+}
+
 static void test_summaries(void **state)
 {
 	struct options *o = good("pikos-trace memory --summary --interval 500ms -p 1");
@@ -894,6 +910,7 @@ int main(void)
 		cmocka_unit_test(test_numbers_in_range),
 		cmocka_unit_test(test_conflicts),
 		cmocka_unit_test(test_sources),
+		cmocka_unit_test(test_domains),
 		cmocka_unit_test(test_summaries),
 		cmocka_unit_test(test_delimiters),
 		cmocka_unit_test(test_records),

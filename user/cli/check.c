@@ -489,7 +489,7 @@ static int set_domains(struct options_parser *parser)
 				     "cannot use '--domains': the monitor is %s",
 				     parser->options->monitor);
 	parser->options->domains = 0;
-	while (*list) {
+	do {
 		size_t len = strcspn(list, ",");
 		int domain = 0;
 
@@ -502,7 +502,7 @@ static int set_domains(struct options_parser *parser)
 					     parser->options->domain_names);
 		parser->options->domains |= 1u << domain;
 		list += len + (list[len] == ',');
-	}
+	} while (*list);
 	return 0;
 }
 
