@@ -473,10 +473,12 @@ static void test_domains(void **state)
 	(void)state;
 	assert_int_equal(o->domains, 1 | 4);
 	options__free(o);
-	bad("pikos-trace allocations --domains= -- x", "cannot use '--domains '", next);
-	bad("pikos-trace allocations --domains raw,,mem -- x", "cannot use '--domains raw,,mem'",
+	bad("pikos-trace allocations --domains= -- x", "cannot use '--domains ': no such domains",
 	    next);
-	bad("pikos-trace allocations --domains ra -- x", "cannot use '--domains ra'", next);
+	bad("pikos-trace allocations --domains raw,,mem -- x",
+	    "cannot use '--domains raw,,mem': no such domains", next);
+	bad("pikos-trace allocations --domains ra -- x",
+	    "cannot use '--domains ra': no such domains", next);
 	bad("pikos-trace memory --domains raw -- x",
 	    "cannot use '--domains': the monitor is memory", "it goes with allocations");
 }
