@@ -362,6 +362,17 @@ for _each in interpreters.known():
              lambda context, each=_each: becomes_another_beside_libc(context, each))
 
 
+@test()
+def test_allocations_beside_functions(context):
+    """Two tracers have probes in one interpreter's file, and one of them at its entry point."""
+    workload = context.workload("busy.py", "forever")
+    other = context.attach("functions", workload, output="functions.csv")
+    same = next(each for each in interpreters.known() if each.path == context.python)
+    becomes_another_beside_libc(context, same)
+    other.signal(signal.SIGINT)
+    other.wait(0)
+
+
 # ------------------------------------------------------------------ what is done with them
 
 

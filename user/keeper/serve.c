@@ -274,6 +274,19 @@ static int watch_memory(struct server *server, struct interpreter_reason *why)
 	return err;
 }
 
+/* @param start what stops the program once more; NULL: errno says why there is none */
+static int will_stop(struct kept *kept, struct bpf_link *start, struct keeper_attached *attached)
+{
+	int err = start ? 0 : -errno;
+
+	attached->result = KEEPER_WILL_STOP;
+	kept->start = start;
+	if (err)
+		snprintf(attached->why.text, sizeof(attached->why.text),
+			 "stopping it where its interpreter begins: %s", error_words(err));
+	return err;
+}
+
 /* A program of ours gets it where its interpreter is ready, and stops there once more. */
 static int attach_agent(struct server *server, uint32_t index, struct keeper_attached *attached)
 {
@@ -290,11 +303,10 @@ static int attach_agent(struct server *server, uint32_t index, struct keeper_att
 	if (err)
 		return err;
 	attached->agent = true;
-	if (order.at_start && !agent__is_at_main(kept->interpreter)) {
-		attached->result = KEEPER_WILL_STOP;
-		kept->start = agent__stop_at_main(server->kernel, kept->interpreter, kept->pid);
-		return kept->start ? 0 : -errno;
-	}
+	if (order.at_start && !agent__is_at_main(kept->interpreter))
+		return will_stop(kept,
+				 agent__stop_at_main(server->kernel, kept->interpreter, kept->pid),
+				 attached);
 	kept->agent = agent__attach(&order, kept->interpreter, &attached->why);
 	if (!kept->agent)
 		return -errno;
@@ -319,16 +331,6 @@ static int attach_memory(struct server *server, uint32_t index, struct keeper_at
 	return err;
 }
 
-/* Where its libraries are mapped and nothing has run of them. */
-static int stop_at_start(struct server *server, uint32_t index, struct keeper_attached *attached)
-{
-	struct kept *kept = &server->kept[index];
-
-	attached->result = KEEPER_WILL_STOP;
-	kept->start = usdt__stop_at_start(server->kernel, kept->interpreter, kept->pid);
-	return kept->start ? 0 : -errno;
-}
-
 /* Functions only if the interpreter has the probes: without them what is allocated is a record. */
 static int attach_libc(struct server *server, uint32_t index, struct keeper_attached *attached)
 {
@@ -336,9 +338,11 @@ static int attach_libc(struct server *server, uint32_t index, struct keeper_atta
 	struct wire_layout layout;
 	int err;
 
-	/* A program of ours that has not got its libc yet: it will stop once more. */
+	/* A program of ours that has not got its libc yet. */
 	if (server->targets[index].exec_stop && usdt__is_loading(kept->interpreter))
-		return stop_at_start(server, index, attached);
+		return will_stop(kept,
+				 usdt__stop_at_start(server->kernel, kept->interpreter, kept->pid),
+				 attached);
 	frame_layout__of(interpreter__info(kept->interpreter), &layout, NULL);
 	err = kernel__set_layout(server->kernel, index, &layout);
 	if (!err && !interpreter__check(kept->interpreter, usdt__needs(false, false), NULL))

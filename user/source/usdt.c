@@ -267,11 +267,23 @@ int usdt__sweep(const struct usdt *usdt)
 	return err;
 }
 
+/* The kernel has one semaphore for all tracers of a place: raise_line_semaphore's comes there. */
+static __u64 semaphore_at_start(const struct interpreter_info *info)
+{
+	const struct usdt_probe *line =
+		elf_notes__next(info->elf, cpython__probe_name(CPYTHON_LINE), NULL);
+
+	if (!line || !info->version || !info->version->entry_needs_line_semaphore)
+		return 0;
+	return line->semaphore_offset;
+}
+
 struct bpf_link *usdt__stop_at_start(struct kernel *kernel, const struct interpreter *in, pid_t pid)
 {
 	const struct interpreter_info *info = interpreter__info(in);
 	struct usdt usdt = {.request = {.kernel = kernel}, .info = info};
-	struct point point = {elf_notes__header(info->elf)->entry.file_offset, 0, KERNEL_ON_START};
+	struct point point = {elf_notes__header(info->elf)->entry.file_offset,
+			      semaphore_at_start(info), KERNEL_ON_START};
 
 	if (!elf_notes__header(info->elf)->entry.addr) {
 		errno = ENOENT;
