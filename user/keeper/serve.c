@@ -287,6 +287,15 @@ static int will_stop(struct kept *kept, struct bpf_link *start, struct keeper_at
 	return err;
 }
 
+/* Where its libraries are mapped and nothing has run of them. */
+static int stop_at_start(struct server *server, uint32_t index, struct keeper_attached *attached)
+{
+	struct kept *kept = &server->kept[index];
+
+	return will_stop(kept, usdt__stop_at_start(server->kernel, kept->interpreter, kept->pid),
+			 attached);
+}
+
 /* A program of ours gets it where its interpreter is ready, and stops there once more. */
 static int attach_agent(struct server *server, uint32_t index, struct keeper_attached *attached)
 {
@@ -340,9 +349,7 @@ static int attach_libc(struct server *server, uint32_t index, struct keeper_atta
 
 	/* A program of ours that has not got its libc yet. */
 	if (server->targets[index].exec_stop && usdt__is_loading(kept->interpreter))
-		return will_stop(kept,
-				 usdt__stop_at_start(server->kernel, kept->interpreter, kept->pid),
-				 attached);
+		return stop_at_start(server, index, attached);
 	frame_layout__of(interpreter__info(kept->interpreter), &layout, NULL);
 	err = kernel__set_layout(server->kernel, index, &layout);
 	if (!err && !interpreter__check(kept->interpreter, usdt__needs(false, false), NULL))
