@@ -42,6 +42,7 @@ def rows_of(path):
         for text in reversed(row["native"].split(";") if row["native"] else []):
             found = FRAME.fullmatch(text)
             check(found, "a C frame", FRAME.pattern, text)
+            check(text != "0x0", "a frame where nothing is", actual=row["native"])
             row["frames"].append((found["symbol"], found["library"]))
     return rows
 

@@ -144,7 +144,8 @@ static uint32_t count_native(struct memory_rows *rows, const struct memory_event
 {
 	uint32_t n = event->n_native ? 1 : 0;
 
-	while (n < event->n_native &&
+	/* A frame pointer may lead to zeros; no address is before the first. */
+	while (n < event->n_native && event->native[n] &&
 	       (!rows->names || native__is_code(rows->names, event->target, event->native[n] - 1)))
 		n++;
 	return n;
