@@ -67,10 +67,10 @@ def functions(interpreter, path, runs, quick):
 
 @agent.in_memory
 def allocations(interpreter, path, runs, quick):
-    """ns that the agent adds to a block's malloc and free together."""
+    """ns that the agent adds to a block's malloc and free together, where none of them is lost."""
     return compare(lambda: Target(interpreter),
                    {"allocations": lambda target: traced(target, path, "allocations", "--source",
-                                                         "agent")},
+                                                         "agent", "--buffer-size", "256M")},
                    "allocate", runs, quick)
 
 
