@@ -54,6 +54,13 @@ static void set_state(uint32_t value)
 	__atomic_store_n(&session.state, value, __ATOMIC_SEQ_CST);
 }
 
+/* @return false: it was another, and still is */
+static bool move_state(uint32_t from, uint32_t to)
+{
+	return __atomic_compare_exchange_n(&session.state, &from, to, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_SEQ_CST);
+}
+
 bool session__is_helper(void)
 {
 	return __atomic_load_n(&session.helper, __ATOMIC_RELAXED) == thread_pointer();
@@ -387,8 +394,6 @@ static void tick(void)
 /* @return whether the helper's work is done: no session has begun meanwhile */
 static bool finish(void)
 {
-	uint32_t before = SESSION_ENDING;
-
 	if (session.hooks_are_in && enter_python()) {
 		bool may = may_take_gil();
 
@@ -401,8 +406,7 @@ static bool finish(void)
 		if (!may || session.hooks_are_in)
 			return false;
 	}
-	return __atomic_compare_exchange_n(&session.state, &before, SESSION_IDLE, false,
-					   __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	return move_state(SESSION_ENDING, SESSION_IDLE);
 }
 
 /* Nobody waits for an answer: what fails is said in the stream. */
@@ -416,14 +420,10 @@ static void refuse(int err)
 /* The caller holds the GIL. */
 static void begin_with_gil(void)
 {
-	uint32_t before = SESSION_STARTING;
 	int err;
 
-	if (session.is_unhooking)
-		return; /* the helper comes again */
-	if (!__atomic_compare_exchange_n(&session.state, &before, SESSION_HOOKING, false,
-					 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-		return;
+	if (session.is_unhooking || !move_state(SESSION_STARTING, SESSION_HOOKING))
+		return; /* in the first case the helper comes again */
 	err = hook();
 	if (err)
 		refuse(err);
@@ -657,11 +657,8 @@ static bool claim(bool *has_helper)
 	static const uint32_t from[] = {SESSION_IDLE, SESSION_ORPHANED, SESSION_ENDING};
 
 	for (int i = 0; i < 3; i++) {
-		uint32_t before = from[i];
-
-		*has_helper = before == SESSION_ENDING;
-		if (__atomic_compare_exchange_n(&session.state, &before, SESSION_CLAIMED, false,
-						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		*has_helper = from[i] == SESSION_ENDING;
+		if (move_state(from[i], SESSION_CLAIMED))
 			return true;
 	}
 	return false;
