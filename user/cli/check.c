@@ -461,7 +461,7 @@ int options__add_columns(const struct options *options, struct pikos_record_type
 	return err || !options->native ? err : pikos_record_type__append(type, "native");
 }
 
-static bool is_allocations(const struct options *options)
+bool options__is_allocations(const struct options *options)
 {
 	return monitor__kind(options->monitor) == MONITOR_ALLOCATIONS;
 }
@@ -473,18 +473,18 @@ static int set_domains(struct options_parser *parser)
 	const struct options *options = parser->options;
 	const char *list = options->domain_names;
 
-	if (is_allocations(options) && options->transport == TRANSPORT_PERFBUF)
+	if (options__is_allocations(options) && options->transport == TRANSPORT_PERFBUF)
 		return parser__usage(
 			parser, "leave --transport to auto",
 			"cannot use '--transport perfbuf': the monitor is allocations");
 	if (!list)
 		return 0;
-	if (is_allocations(options) && options->source != SOURCE_AGENT &&
+	if (options__is_allocations(options) && options->source != SOURCE_AGENT &&
 	    (options->source == SOURCE_USDT || (!options->argv && options->c_calls != C_CALLS_ON)))
 		return parser__usage(parser,
 				     "--source agent hooks the allocators of Python themselves",
 				     "cannot use '--domains': libc, which is the source, has none");
-	if (!is_allocations(parser->options))
+	if (!options__is_allocations(parser->options))
 		return parser__usage(parser, "it goes with allocations",
 				     "cannot use '--domains': the monitor is %s",
 				     parser->options->monitor);
@@ -513,7 +513,7 @@ static int check_records(struct options_parser *parser)
 	struct pikos_record_type type;
 	int err;
 
-	if (!options->fields && options->n_pids > 1 && !is_allocations(options))
+	if (!options->fields && options->n_pids > 1 && !options__is_allocations(options))
 		options->fields = "+pid";
 	err = check_summary(parser);
 	if (err)
@@ -532,7 +532,7 @@ static int check_records(struct options_parser *parser)
 	if (options->tree && !type.functions)
 		return parser__usage(parser, "it goes with functions or function_memory",
 				     "cannot use '--tree': the monitor is %s", options->monitor);
-	if (options->c_calls == C_CALLS_ON && !type.functions && !is_allocations(options))
+	if (options->c_calls == C_CALLS_ON && !type.functions && !options__is_allocations(options))
 		return parser__usage(parser, "it goes with functions or function_memory",
 				     "cannot use '--c-calls': the monitor is %s", options->monitor);
 	if (options->focus && !options->focus[strspn(options->focus, ", ")])

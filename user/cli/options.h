@@ -159,6 +159,8 @@ int options__parse(struct options *options, int argc, char *const argv[]);
  */
 int options__read_key(const char *path, char key[41]);
 
+/* @return whether the monitor is of allocations */
+bool options__is_allocations(const struct options *options);
 /* @return the name of the record type that the options ask for */
 const char *options__record_type(const struct options *options);
 /* @brief Append the columns that options ask for behind the monitor's own. @return 0; -EINVAL */

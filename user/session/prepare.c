@@ -32,15 +32,10 @@ static uint32_t default_buffer_size(bool agent)
 	return size;
 }
 
-static bool is_allocations(const struct options *options)
-{
-	return monitor__kind(options->monitor) == MONITOR_ALLOCATIONS;
-}
-
 /* A running process is given no agent unless that is asked for: then libc tells. */
 static bool is_libc(const struct options *options)
 {
-	if (!is_allocations(options) || options->source == SOURCE_AGENT)
+	if (!options__is_allocations(options) || options->source == SOURCE_AGENT)
 		return false;
 	return options->source == SOURCE_USDT || (!options->argv && options->c_calls != C_CALLS_ON);
 }
@@ -76,7 +71,7 @@ static void configure(struct session *session)
 
 static uint32_t allocation_flags(const struct options *options)
 {
-	if (!is_allocations(options))
+	if (!options__is_allocations(options))
 		return 0;
 	return AGENT_ALLOCATIONS | (options->domains >> DOMAIN_RAW & 1 ? AGENT_RAW : 0) |
 	       (options->domains >> DOMAIN_MEM & 1 ? AGENT_MEM : 0) |
@@ -109,7 +104,7 @@ static void choose_sources(struct session *session)
 	session->sources = (struct source_policy){
 		.kernel = session->config.mappings,
 		.libc = session->config.libc,
-		.probes = options->source != SOURCE_AGENT && !is_allocations(options),
+		.probes = options->source != SOURCE_AGENT && !options__is_allocations(options),
 		.agent = may_agent && (!is_auto || options->argv || prefer_agent),
 		.prefer_agent = prefer_agent,
 		.name_agent = may_agent && is_auto,
